@@ -1,0 +1,85 @@
+"""One frozen `Settings`, read once from the environment (prefix `FOOTNOTE_`) and an optional `.env` file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+DEFAULT_EMBEDDING_MODEL = "all-MiniLM-L6-v2"
+
+
+class Settings(BaseSettings):
+    """Everything an operator can set. The README's table is this class in prose."""
+
+    model_config = SettingsConfigDict(env_prefix="FOOTNOTE_", env_file=".env", extra="ignore", frozen=True)
+
+    # Where things are
+    data_dir: Path = Path("data")
+    database_url: str | None = None  # default: SQLite in data_dir
+
+    # The server
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65535)
+    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()  # comma-separated
+    max_upload_bytes: int = Field(50 * 1024 * 1024, gt=0)
+    shutdown_grace_seconds: float = Field(10.0, ge=0)
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    # Embedding
+    embedding_model: str = DEFAULT_EMBEDDING_MODEL  # the bundled one, a path, or a name on a hub
+    embedding_device: str = "auto"  # auto, cpu, cuda, mps
+    embedding_batch_size: int = Field(32, gt=0)
+
+    # Chunks, in tokens of the embedder
+    chunk_tokens: int = Field(200, ge=32)
+    chunk_overlap_tokens: int = Field(40, ge=0)
+
+    # Retrieval
+    top_k: int = Field(6, ge=1, le=50)
+    candidates: int = Field(60, ge=10, le=1000)  # of each leg
+
+    # Generation: no base URL means extractive answers
+    llm_base_url: str | None = None
+    llm_model: str | None = None  # default: the first that the server lists
+    llm_api_key: SecretStr | None = None
+    llm_context_tokens: int | None = Field(None, gt=0)  # where the server does not tell its window
+    llm_connect_timeout_seconds: float = Field(3.0, gt=0)
+    llm_first_token_timeout_seconds: float = Field(60.0, gt=0)
+    llm_token_timeout_seconds: float = Field(20.0, gt=0)
+    answer_threshold: float = Field(0.5, ge=0, le=1)  # confidence below it: "your documents do not say"
+
+    # The worker
+    worker_concurrency: int = Field(4, ge=1, le=64)
+    lease_seconds: float = Field(30.0, gt=0)
+    max_attempts: int = Field(4, ge=1)
+    parse_timeout_seconds: float = Field(60.0, gt=0)
+    parse_memory_bytes: int = Field(1024 * 1024 * 1024, gt=0)
+    max_pages: int = Field(5000, gt=0)
+
+    @field_validator("api_keys", mode="before")
+    @classmethod
+    def _split_keys(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("llm_base_url", "llm_model", "llm_api_key", "database_url", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        # Compose passes `NAME=` for a setting that the operator left blank.
+        return None if value == "" else value
+
+    @property
+    def index_dir(self) -> Path:
+        return self.data_dir / "index"
+
+    @property
+    def blobs_dir(self) -> Path:
+        return self.data_dir / "blobs"
+
+    @property
+    def resolved_database_url(self) -> str:
+        return self.database_url or f"sqlite:///{self.data_dir / 'footnote.db'}"

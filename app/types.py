@@ -1,0 +1,227 @@
+"""The values that travel between the parts: frozen, slotted, free of any framework.
+
+Offsets count characters (Unicode code points) of a document version's normalised text, the one that
+`GET /documents/{id}/text` returns: `text[start:end]` is exact for every chunk, passage and quote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+
+class DocumentStatus(StrEnum):
+    """Where a document's newest version stands."""
+
+    QUEUED = "queued"
+    PARSING = "parsing"
+    CHUNKING = "chunking"
+    EMBEDDING = "embedding"
+    READY = "ready"
+    FAILED = "failed"
+
+
+class JobState(StrEnum):
+    """A job is leased, never removed on claim: it ends as `done` or `failed`."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class Mode(StrEnum):
+    """How an answer is made: by the language model, or from the documents' own sentences."""
+
+    GENERATE = "generate"
+    EXTRACT = "extract"
+
+
+class Support(StrEnum):
+    """The verdict on one sentence of an answer, checked against the passages that it cites."""
+
+    SUPPORTED = "supported"
+    PARTIAL = "partial"
+    UNSUPPORTED = "unsupported"
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """A set of documents that is searched together and shares one embedding model."""
+
+    id: str
+    name: str
+    embedding_model: str | None  # of the first document that was embedded; None until then
+    embedding_dimension: int | None
+    settings: Mapping[str, Any]  # prompt, examples, retrieval: see `app.api.schemas.CollectionSettings`
+    sequence: int  # grows with every change of the collection's chunks; the projection follows it
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document with the state of its newest version; `live_version` is the one that answers."""
+
+    id: str
+    collection_id: str
+    collection: str
+    external_id: str | None
+    filename: str
+    media_type: str
+    bytes: int
+    sha256: str
+    version: int
+    live_version: int | None
+    status: DocumentStatus
+    stage_done: int
+    stage_total: int
+    error_code: str | None
+    error_message: str | None
+    pages: int | None
+    chunks: int
+    metadata: Mapping[str, Any]
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A span of a document version's text, small enough for the embedder."""
+
+    ordinal: int  # 0, 1, 2, … within the version
+    start: int
+    end: int
+    text: str  # == the version's text[start:end]
+    page: int | None  # counts from 1; of the first character
+    headings: tuple[str, ...]
+    tokens: int  # by the embedder's own tokenizer
+
+    @property
+    def indexed_text(self) -> str:
+        """What the embedder and the lexical index read: the heading path gives a span its context."""
+        return with_headings(self.headings, self.text)
+
+
+def with_headings(headings: tuple[str, ...], text: str) -> str:
+    """The text behind its heading path; quotes never include the path."""
+    return f"{' > '.join(headings)}\n{text}" if headings else text
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What each leg said of a passage; None where the leg did not find it or did not run."""
+
+    dense: float | None = None  # cosine similarity, -1 to 1
+    lexical: float | None = None  # BM25, unbounded
+    rerank: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A retrieved span of a live document, best first in any list of them."""
+
+    document_id: str
+    version: int
+    chunk_id: str
+    filename: str
+    page: int | None
+    headings: tuple[str, ...]
+    start: int
+    end: int
+    text: str
+    score: float  # fused, 0 to 1 within one search
+    scores: Scores
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """An exact quote from a passage: `quote == text[start:end]` of the document's text."""
+
+    marker: int  # 1-based position of the passage among the answer's sources
+    document_id: str
+    version: int
+    filename: str
+    page: int | None
+    chunk_id: str
+    start: int
+    end: int
+    quote: str
+    score: float  # share of the citing sentence's tokens that the quote holds, 0 to 1
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """A sentence of the answer, `answer[start:end]`, and what its sources say of it."""
+
+    start: int
+    end: int
+    markers: tuple[int, ...]
+    support: Support
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens as the engine counted them; zeros for an extractive answer."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    @property
+    def total_tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer: the text, its evidence, and how it came about."""
+
+    id: str
+    text: str
+    answerable: bool
+    reason: str | None  # why not, or why degraded; None for an ordinary answer
+    degraded: bool
+    mode: Mode
+    model: str
+    conversation_id: str | None
+    citations: tuple[Citation, ...]
+    sentences: tuple[Sentence, ...]
+    confidence: float
+    usage: Usage
+    timings_ms: Mapping[str, float]
+    passages: tuple[Passage, ...] = ()
+    explain: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation, in OpenAI's terms: role is system, user or assistant."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the model draws its tokens; None leaves a value to the engine's default."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)  # top_k, min_p, repetition_penalty, seed, …
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A leased piece of ingestion work. `token` grows with every claim and fences off a lost lease."""
+
+    id: int
+    document_id: str
+    version: int
+    attempt: int
+    token: int
