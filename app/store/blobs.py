@@ -1,0 +1,124 @@
+"""The original files, named by their SHA-256. A name from a client is never part of a path."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Self
+
+from app.errors import EmptyUpload, PayloadTooLarge, StorageFull
+
+_HEAD_BYTES = 65536  # what tells a file's type
+
+
+class BlobWriter:
+    """A temporary blob that is hashed and measured while it is written."""
+
+    def __init__(self, path: Path, limit_bytes: int) -> None:
+        self.path = path
+        self.bytes = 0
+        self.head = b""
+        self._limit_bytes = limit_bytes
+        self._hash = hashlib.sha256()
+        self._file: BinaryIO = path.open("xb")
+
+    def write(self, data: bytes) -> None:
+        """Raises `PayloadTooLarge` as soon as the limit is passed, and `StorageFull`."""
+        self.bytes += len(data)
+        if self.bytes > self._limit_bytes:
+            raise PayloadTooLarge(f"The file is larger than the limit of {self._limit_bytes:,} bytes.", param="file")
+        if len(self.head) < _HEAD_BYTES:
+            self.head += data[: _HEAD_BYTES - len(self.head)]
+        self._hash.update(data)
+        with _storage_full():
+            self._file.write(data)
+
+    @property
+    def sha256(self) -> str:
+        return self._hash.hexdigest()
+
+    def finish(self) -> Self:
+        """Everything is on disk when this returns. Raises `EmptyUpload`, `StorageFull`."""
+        if not self.bytes:
+            raise EmptyUpload(param="file")
+        with _storage_full():
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+        return self
+
+    def discard(self) -> None:
+        with contextlib.suppress(OSError):
+            self._file.close()
+        self.path.unlink(missing_ok=True)
+
+
+class BlobStore:
+    """A folder of blobs, and a folder beside it for those that are still being written."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._incoming = directory / "incoming"
+        with _storage_full():
+            self._incoming.mkdir(parents=True, exist_ok=True)
+
+    @contextmanager
+    def writer(self, limit_bytes: int) -> Iterator[BlobWriter]:
+        """A temporary blob; whatever was not taken over by `keep` is removed at the end."""
+        with _storage_full():
+            writer = BlobWriter(self._incoming / uuid.uuid4().hex, limit_bytes)
+        try:
+            yield writer
+        finally:
+            writer.discard()
+
+    def keep(self, writer: BlobWriter) -> None:
+        """Give a finished blob its name, durably. Call it inside the transaction that inserts its document."""
+        with _storage_full():
+            writer.path.replace(self.path(writer.sha256))
+            _sync_directory(self.directory)
+
+    def path(self, sha256: str) -> Path:
+        """Where the blob of this digest is, or would be."""
+        return self.directory / sha256
+
+    def remove(self, sha256: str) -> None:
+        """Call it inside a transaction that found no document with these bytes."""
+        self.path(sha256).unlink(missing_ok=True)
+
+    def stored(self) -> list[str]:
+        """The digests of all blobs."""
+        return [entry.name for entry in os.scandir(self.directory) if entry.is_file()]
+
+    def remove_abandoned(self, older_than: float) -> int:
+        """Remove what uploads that never ended left behind before that time; returns how many."""
+        removed = 0
+        for entry in os.scandir(self._incoming):
+            if entry.stat().st_mtime < older_than:
+                Path(entry.path).unlink(missing_ok=True)
+                removed += 1
+        return removed
+
+
+@contextmanager
+def _storage_full() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFull from error
+        raise
+
+
+def _sync_directory(directory: Path) -> None:
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,190 @@
+"""Chunks: stored with their embeddings, read for the index, hydrated into passages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
+
+from app.store.collections import advance_sequence
+from app.store.tables import chunks, documents, removals, versions
+from app.types import Chunk, Document, with_headings
+
+_EMBEDDING_DTYPE = np.dtype("<f2")
+# SQLite allows 32,766 bound values a statement; a thousand ids at a time is quick in every database.
+_IDS_PER_QUERY = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class StoredChunk:
+    """A live chunk with the document that it belongs to."""
+
+    id: int
+    document_id: str
+    version: int
+    filename: str
+    chunk: Chunk
+
+    @property
+    def chunk_id(self) -> str:
+        return chunk_id(self.document_id, self.version, self.chunk.ordinal)
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedChunk:
+    """A chunk as the index takes it up."""
+
+    id: int
+    first_id: int
+    embedding: npt.NDArray[np.float16]  # shape (dimension,)
+    text: str
+
+
+def chunk_id(document_id: str, version: int, ordinal: int) -> str:
+    """The chunk's public name."""
+    return f"{document_id}.{version}.{ordinal}"
+
+
+def store_chunks(
+    connection: Connection,
+    document: Document,
+    version: int,
+    *,
+    text: str,
+    pages: int | None,
+    contents: Sequence[Chunk],
+    embeddings: npt.NDArray[np.float32],
+) -> int:
+    """Store a version's text and chunks; `embeddings` has shape (chunks, dimension). Returns the last id.
+
+    Nothing of it is live yet: `app.store.documents.make_live` comes after the index has taken it up.
+    """
+    last = advance_sequence(connection, document.collection_id, len(contents))
+    first = last - len(contents) + 1
+    rows = [
+        {
+            "collection_id": document.collection_id,
+            "id": first + i,
+            "document_id": document.id,
+            "version": version,
+            "ordinal": chunk.ordinal,
+            "start": chunk.start,
+            "end": chunk.end,
+            "page": chunk.page,
+            "tokens": chunk.tokens,
+            "headings": list(chunk.headings),
+            "text": chunk.text,
+            "embedding": embedding.astype(_EMBEDDING_DTYPE).tobytes(),
+        }
+        for i, (chunk, embedding) in enumerate(zip(contents, embeddings, strict=True))
+    ]
+    connection.execute(
+        update(versions)
+        .where(versions.c.document_id == document.id, versions.c.version == version)
+        .values(text=text, pages=pages, first_chunk=first, chunk_count=len(contents))
+    )
+    connection.execute(insert(chunks), rows)
+    return last
+
+
+def stored_chunk_count(connection: Connection, document_id: str, version: int) -> int:
+    """How many chunks an earlier attempt stored; 0 when it did not come so far."""
+    query = select(versions.c.chunk_count).where(versions.c.document_id == document_id, versions.c.version == version)
+    return connection.scalar(query) or 0
+
+
+def chunks_after(connection: Connection, collection_id: str, after: int, until: int) -> Iterator[IndexedChunk]:
+    """Chunks with `after` < id ≤ `until`, ascending, streamed."""
+    query = (
+        select(chunks.c.id, versions.c.first_chunk, chunks.c.embedding, chunks.c.headings, chunks.c.text)
+        .join(versions, (versions.c.document_id == chunks.c.document_id) & (versions.c.version == chunks.c.version))
+        .where(chunks.c.collection_id == collection_id, chunks.c.id > after, chunks.c.id <= until)
+        .order_by(chunks.c.id)
+    )
+    for row in connection.execution_options(yield_per=_IDS_PER_QUERY).execute(query):
+        yield IndexedChunk(
+            id=row.id,
+            first_id=row.first_chunk,
+            embedding=np.frombuffer(row.embedding, dtype=_EMBEDDING_DTYPE),
+            text=with_headings(tuple(row.headings), row.text),
+        )
+
+
+def removals_after(connection: Connection, collection_id: str, after: int, until: int) -> list[int]:
+    """First ids of the versions that were removed in `after` < sequence ≤ `until`."""
+    query = select(removals.c.first_chunk).where(
+        removals.c.collection_id == collection_id, removals.c.sequence > after, removals.c.sequence <= until
+    )
+    return list(connection.scalars(query))
+
+
+def forget_removals(connection: Connection, collection_id: str, until: int) -> None:
+    """The index has taken them up."""
+    connection.execute(delete(removals).where(removals.c.collection_id == collection_id, removals.c.sequence <= until))
+
+
+def live_chunks(connection: Connection, collection_id: str, ids: Sequence[int]) -> dict[int, StoredChunk]:
+    """Those of the ids that belong to a live version: a hit becomes a passage only through here."""
+    found: dict[int, StoredChunk] = {}
+    for at in range(0, len(ids), _IDS_PER_QUERY):
+        query = _select_live_chunks().where(
+            chunks.c.collection_id == collection_id, chunks.c.id.in_(ids[at : at + _IDS_PER_QUERY])
+        )
+        found.update((row.id, _stored_chunk(row)) for row in connection.execute(query))
+    return found
+
+
+def document_chunks(connection: Connection, document_id: str, *, limit: int, after_ordinal: int) -> list[StoredChunk]:
+    """The live version's chunks in their order, from behind `after_ordinal`."""
+    query = (
+        _select_live_chunks()
+        .where(chunks.c.document_id == document_id, chunks.c.ordinal > after_ordinal)
+        .order_by(chunks.c.ordinal)
+        .limit(limit)
+    )
+    return [_stored_chunk(row) for row in connection.execute(query)]
+
+
+def chunk_ids(connection: Connection, collection_id: str) -> npt.NDArray[np.int64]:
+    """All ids of the collection, ascending: what the index must hold."""
+    query = select(chunks.c.id).where(chunks.c.collection_id == collection_id).order_by(chunks.c.id)
+    return np.fromiter(connection.scalars(query), dtype=np.int64)
+
+
+def count_chunks(connection: Connection) -> int:
+    """Over all collections."""
+    return connection.scalar(select(func.count()).select_from(chunks)) or 0
+
+
+def _select_live_chunks() -> Select[Any]:
+    columns = [column for column in chunks.c if column.name != "embedding"]
+    return (
+        select(*columns, versions.c.filename)
+        .join(
+            documents,
+            (documents.c.id == chunks.c.document_id) & (documents.c.live_version == chunks.c.version),
+        )
+        .join(versions, (versions.c.document_id == chunks.c.document_id) & (versions.c.version == chunks.c.version))
+    )
+
+
+def _stored_chunk(row: Row[Any]) -> StoredChunk:
+    return StoredChunk(
+        id=row.id,
+        document_id=row.document_id,
+        version=row.version,
+        filename=row.filename,
+        chunk=Chunk(
+            ordinal=row.ordinal,
+            start=row.start,
+            end=row.end,
+            text=row.text,
+            page=row.page,
+            headings=tuple(row.headings),
+            tokens=row.tokens,
+        ),
+    )

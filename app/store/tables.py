@@ -1,0 +1,167 @@
+"""The tables. Times are seconds since the epoch, UTC; a collection's changes are numbered by its `sequence`."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite counts rows by itself only in a column declared INTEGER.
+_RowId = BigInteger().with_variant(Integer, "sqlite")
+
+collections = Table(
+    "collections",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("embedding_model", Text),
+    Column("embedding_dimension", Integer),
+    Column("settings", JSON, nullable=False),
+    # Numbers every change of what can be found: chunks added, versions made live, versions removed. Taken under the
+    # row's lock, so a change with a smaller number is never committed after one with a larger.
+    Column("sequence", BigInteger, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("updated_at", Double, nullable=False),
+)
+
+documents = Table(
+    "documents",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("collection_id", Text, ForeignKey("collections.id", ondelete="CASCADE"), nullable=False),
+    Column("external_id", Text),
+    Column("version", Integer, nullable=False),  # the newest
+    Column("live_version", Integer),  # the one that answers; null until the first is ready
+    Column("status", Text, nullable=False),
+    Column("stage_done", Integer, nullable=False, default=0),
+    Column("stage_total", Integer, nullable=False, default=0),
+    Column("error_code", Text),
+    Column("error_message", Text),
+    Column("metadata", JSON, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("updated_at", Double, nullable=False),
+    UniqueConstraint("collection_id", "external_id"),
+    Index(None, "collection_id", "created_at", "id"),
+    Index(None, "status"),
+)
+
+versions = Table(
+    "versions",
+    metadata,
+    Column("document_id", Text, ForeignKey("documents.id", ondelete="CASCADE"), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("filename", Text, nullable=False),
+    Column("media_type", Text, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("pages", Integer),
+    Column("first_chunk", BigInteger),  # its chunks are first_chunk … first_chunk + chunk_count - 1
+    Column("chunk_count", Integer, nullable=False, default=0),
+    Column("created_at", Double, nullable=False),
+    Column("text", Text),  # normalised; what all offsets refer to
+    PrimaryKeyConstraint("document_id", "version"),
+    Index(None, "sha256"),
+)
+
+chunks = Table(
+    "chunks",
+    metadata,
+    Column("collection_id", Text, ForeignKey("collections.id", ondelete="CASCADE"), nullable=False),
+    Column("id", BigInteger, nullable=False),  # from the collection's sequence: the id in the index
+    Column("document_id", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("ordinal", Integer, nullable=False),
+    Column("start", Integer, nullable=False),
+    Column("end", Integer, nullable=False),
+    Column("page", Integer),
+    Column("tokens", Integer, nullable=False),
+    Column("headings", JSON, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("embedding", LargeBinary, nullable=False),  # float16, little-endian
+    PrimaryKeyConstraint("collection_id", "id"),
+    ForeignKeyConstraint(["document_id", "version"], ["versions.document_id", "versions.version"], ondelete="CASCADE"),
+    Index(None, "document_id", "version", "ordinal"),
+    CheckConstraint('"end" > start', name="span"),
+)
+
+# Versions whose chunks are gone, for the index to take up.
+removals = Table(
+    "removals",
+    metadata,
+    Column("collection_id", Text, ForeignKey("collections.id", ondelete="CASCADE"), nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("first_chunk", BigInteger, nullable=False),
+    PrimaryKeyConstraint("collection_id", "sequence"),
+)
+
+# One row a value of a document's metadata, lists unfolded and objects flattened to dotted keys, so that filters are
+# plain SQL in every database.
+metadata_values = Table(
+    "metadata_values",
+    metadata,
+    Column("id", _RowId, primary_key=True, autoincrement=True),
+    Column("collection_id", Text, ForeignKey("collections.id", ondelete="CASCADE"), nullable=False),
+    Column("document_id", Text, ForeignKey("documents.id", ondelete="CASCADE"), nullable=False),
+    Column("key", Text, nullable=False),
+    Column("text", Text),
+    Column("number", Double),
+    Column("boolean", Boolean),
+    Index(None, "collection_id", "key", "text"),
+    Index(None, "collection_id", "key", "number"),
+    Index(None, "document_id"),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", _RowId, primary_key=True, autoincrement=True),
+    Column("document_id", Text, ForeignKey("documents.id", ondelete="CASCADE"), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("attempt", Integer, nullable=False, default=0),
+    Column("token", Integer, nullable=False, default=0),  # grows with every claim: the fence
+    Column("owner", Text),
+    Column("lease_until", Double),
+    Column("run_at", Double, nullable=False),
+    Column("error_code", Text),
+    Column("error_message", Text),
+    Column("created_at", Double, nullable=False),
+    Column("updated_at", Double, nullable=False),
+    UniqueConstraint("document_id", "version"),
+    Index(None, "state", "run_at"),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("digest", LargeBinary, nullable=False),  # SHA-256 of the secret, which is random and long
+    Column("created_at", Double, nullable=False),
+    Column("revoked_at", Double),
+)

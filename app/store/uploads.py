@@ -1,0 +1,94 @@
+"""From a finished temporary blob to an accepted document, and the way back: blobs that nothing names are removed."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from app.store import documents, jobs
+from app.store.blobs import BlobStore, BlobWriter
+from app.store.collections import get_collection
+from app.store.database import Database
+from app.types import Document, DocumentStatus
+
+logger = logging.getLogger(__name__)
+
+_ABANDONED_AFTER_SECONDS = 24 * 3600.0  # no upload takes longer
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What became of an upload. `duplicate`: the collection has these bytes already, under this document."""
+
+    document: Document
+    duplicate: bool
+
+
+def accept(
+    database: Database,
+    blobs: BlobStore,
+    writer: BlobWriter,
+    *,
+    collection: str,
+    filename: str,
+    media_type: str,
+    external_id: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> Accepted:
+    """One transaction for blob, document and job: when this returns, the upload is never lost.
+
+    The same bytes in the same collection are one document; if that failed, it is tried again. An `external_id` that is
+    known gets a new version. Raises `CollectionNotFound`, `StorageFull`.
+    """
+    now = time.time()
+    content = documents.NewVersion(filename, media_type, writer.bytes, writer.sha256)
+    with database.write() as connection:
+        database.lock_blobs(connection)
+        found = get_collection(connection, collection)
+        known = external_id and documents.find_by_external_id(connection, found.id, external_id)
+        same = known or documents.find_by_content(connection, found.id, writer.sha256)
+        if same and same.sha256 == writer.sha256:
+            if same.status is DocumentStatus.FAILED:
+                jobs.revive(connection, same.id, same.version, now)
+            return Accepted(documents.get_document(connection, same.id), duplicate=True)
+        if known:
+            document_id, version = known.id, documents.insert_version(connection, known.id, content, now)
+            if metadata is not None:
+                documents.set_metadata(connection, found.id, document_id, metadata, now)
+        else:
+            document_id, version = (
+                documents.insert_document(
+                    connection, found.id, content, external_id=external_id, metadata=metadata or {}, now=now
+                ),
+                1,
+            )
+        blobs.keep(writer)
+        jobs.enqueue(connection, document_id, version, now)
+        return Accepted(documents.get_document(connection, document_id), duplicate=False)
+
+
+def remove_unused_blob(database: Database, blobs: BlobStore, sha256: str) -> None:
+    """Remove the original of a deleted document, unless another one has the same bytes.
+
+    In a transaction of its own that shuts out uploads: one that has just found the blob in place must keep it.
+    """
+    with database.write() as connection:
+        database.lock_blobs(connection)
+        if not documents.is_blob_used(connection, sha256):
+            blobs.remove(sha256)
+
+
+def sweep_blobs(database: Database, blobs: BlobStore) -> None:
+    """Remove what a crash left behind: blobs without a document, uploads that never ended."""
+    for sha256 in blobs.stored():
+        with database.read() as connection:
+            used = documents.is_blob_used(connection, sha256)
+        if not used:
+            remove_unused_blob(database, blobs, sha256)
+            logger.info("removed the unused blob %s", sha256[:12])
+    abandoned = blobs.remove_abandoned(time.time() - _ABANDONED_AFTER_SECONDS)
+    if abandoned:
+        logger.info("removed %d abandoned uploads", abandoned)
