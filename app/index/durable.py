@@ -1,0 +1,132 @@
+"""Bytes that are on the disk, and that are known to be the bytes that were meant.
+
+A file of the index is written once, under a name that nothing else ever has, and is never changed. So a checksum
+taken when it was written tells for ever whether it is whole.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.errors import IndexDamaged, IndexUnavailable, StorageFull
+
+FileIdentity = tuple[int, int, int]  # inode, bytes, mtime in nanoseconds: changes whenever somebody writes
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_LOCK_POLL_SECONDS = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """What a manifest says of a file."""
+
+    bytes: int
+    sha256: str
+
+
+def write_durably(path: Path, data: bytes | memoryview) -> FileRecord:
+    """Write a whole file or nothing: temporary name, fsync, read back, rename, fsync of the folder."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        written = record_file(temporary)
+        if written != FileRecord(memoryview(data).nbytes, hashlib.sha256(data).hexdigest()):
+            raise IndexDamaged(f"{path.name} did not read back as it was written.")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_folder(path.parent)
+    return written
+
+
+def raise_if_full(error: BaseException) -> None:
+    """Turn "no space left", also as a Rust library words it, into our own error; return for any other error."""
+    if getattr(error, "errno", None) in _NO_ROOM or any(f"(os error {number})" in str(error) for number in _NO_ROOM):
+        raise StorageFull from error
+
+
+def record_file(path: Path) -> FileRecord:
+    """Size and checksum of what is there now."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
+        return FileRecord(file.tell(), digest.hexdigest())
+
+
+def sync_file(path: Path) -> None:
+    """Wait until a file's bytes are on the disk."""
+    _sync(path, os.O_RDONLY)
+
+
+def sync_folder(path: Path) -> None:
+    """Wait until a folder's names are on the disk: without it a rename can be lost with the power."""
+    _sync(path, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def identify(path: Path) -> FileIdentity:
+    """The identity of a file as it lies there; raises `IndexDamaged` where there is none."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise IndexDamaged(f"{path.name} cannot be read: {error.strerror}.") from error
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+class Verifier:
+    """Compares files with their records, each file once as long as nobody writes to it."""
+
+    def __init__(self) -> None:
+        self._known: set[tuple[FileIdentity, FileRecord]] = set()
+
+    def verify(self, path: Path, record: FileRecord) -> FileIdentity:
+        """Raise `IndexDamaged` unless the file is what the record says."""
+        identity = identify(path)
+        if (identity, record) in self._known:
+            return identity
+        try:
+            found = record_file(path)
+        except OSError as error:
+            raise IndexDamaged(f"{path.name} cannot be read: {error.strerror}.") from error
+        if found.bytes != record.bytes:
+            raise IndexDamaged(f"{path.name} has {found.bytes} bytes and should have {record.bytes}.")
+        if found != record:
+            raise IndexDamaged(f"{path.name} is not what was written: its checksum differs.")
+        self._known.add((identity, record))
+        return identity
+
+
+@contextmanager
+def exclusive(path: Path, timeout_seconds: float) -> Iterator[None]:
+    """Hold a lock over threads and processes; the kernel releases it when its holder dies."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        deadline = time.monotonic() + timeout_seconds
+        while True:
+            with suppress(BlockingIOError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            if time.monotonic() > deadline:
+                raise IndexUnavailable("Another process has been writing to the index for too long.")
+            time.sleep(_LOCK_POLL_SECONDS)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,181 @@
+"""The index of one collection in a folder of this machine."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from app.errors import EmbeddingModelMismatch, IndexDamaged
+from app.index.building import GenerationBuilder
+from app.index.durable import Verifier, exclusive
+from app.index.idset import IdSet
+from app.index.manifest import (
+    LOCK,
+    FoldRecord,
+    Manifest,
+    SegmentRecord,
+    make_way,
+    read_manifest,
+    read_pointer,
+)
+from app.index.protocol import Hit, IndexEntry
+from app.index.segments import Ids, Segment
+from app.index.snapshot import Snapshot
+
+_LOCK_TIMEOUT_SECONDS = 30.0
+_MOST_OPENINGS = 10  # a reader so slow that ten generations passed by has a problem of another kind
+
+
+@dataclass(frozen=True, slots=True)
+class IndexDescription:
+    """What `doctor` and the metrics tell of an index."""
+
+    generation: int
+    sequence: int
+    segments: tuple[SegmentRecord, ...]
+    rows: int
+    removed_versions: int  # whose rows are still to be folded away
+    lexical_documents: int
+    bytes: int
+    last_fold: FoldRecord | None
+
+
+class LocalIndex:
+    """A `CollectionIndex` of FAISS segments and tantivy. Any number of processes may have one open on a folder."""
+
+    def __init__(self, directory: Path, dimension: int) -> None:
+        self._directory = directory
+        self._dimension = dimension
+        self._verifier = Verifier()
+        self._opening = threading.Lock()
+        self._snapshot: Snapshot | None = None
+
+    # Reading
+
+    def checkpoint(self) -> int:
+        """The sequence number up to which the index is complete; raises `IndexDamaged` where it cannot be told."""
+        return self._read_manifest(read_pointer(self._directory)).sequence
+
+    def search_dense(self, query: npt.NDArray[np.float32], limit: int, allowed: IdSet) -> list[Hit]:
+        """The nearest chunks among `allowed`, best first; nothing for a query that is not finite."""
+        if query.shape != (self._dimension,):
+            raise EmbeddingModelMismatch(f"The index has {self._dimension} dimensions, the query {query.shape[-1]}.")
+        return self._newest().search_dense(np.asarray(query, dtype=np.float32), limit, allowed)
+
+    def search_lexical(self, query: str, limit: int, allowed: IdSet) -> list[Hit]:
+        """The best chunks by BM25 among `allowed`, best first; nothing for a query without words."""
+        return self._newest().search_lexical(query, limit, allowed)
+
+    def ids(self) -> tuple[Ids, Ids]:
+        """The ids in the dense and in the lexical side, ascending; they are equal in a sound index."""
+        snapshot = self._newest()
+        return snapshot.dense_ids(), snapshot.lexical_ids()
+
+    def describe(self) -> IndexDescription:
+        """Sizes and counts of the newest generation."""
+        manifest = self._read_manifest(read_pointer(self._directory))
+        lexical = manifest.lexical
+        return IndexDescription(
+            generation=manifest.generation,
+            sequence=manifest.sequence,
+            segments=manifest.segments,
+            rows=sum(segment.count for segment in manifest.segments),
+            removed_versions=len(manifest.removed),
+            lexical_documents=lexical.documents if lexical else 0,
+            bytes=sum(segment.bytes for segment in manifest.segments) + (lexical.bytes if lexical else 0),
+            last_fold=manifest.last_fold,
+        )
+
+    def verify(self) -> list[str]:
+        """Read every byte again and say in plain words what is wrong; empty when all is well."""
+        try:
+            snapshot = self._retried(lambda pointer: self._open_anew(pointer, Verifier(), {}))
+        except IndexDamaged as error:
+            return [error.message]
+        problems = []
+        dense, lexical = snapshot.dense_ids(), snapshot.lexical_ids()
+        if len(np.unique(dense)) != len(dense):
+            problems.append("Some chunks are in the vector segments twice.")
+        for name, segment in snapshot.segments.items():
+            if (np.diff(segment.ids) <= 0).any():
+                problems.append(f"The ids of segment {name} do not ascend.")
+        only_dense, only_lexical = len(np.setdiff1d(dense, lexical)), len(np.setdiff1d(lexical, dense))
+        if only_dense or only_lexical:
+            problems.append(f"{only_dense} chunks have only a vector, and {only_lexical} only words.")
+        return problems
+
+    def _newest(self) -> Snapshot:
+        """The newest generation, opened."""
+        return self._retried(self._open)
+
+    def _retried(self, opening: Callable[[bytes | None], Snapshot]) -> Snapshot:
+        """Open what `CURRENT` names. A generation that is cleaned away meanwhile has a successor: open that."""
+        for _ in range(_MOST_OPENINGS):
+            pointer = read_pointer(self._directory)
+            try:
+                return opening(pointer)
+            except IndexDamaged:
+                if read_pointer(self._directory) == pointer:
+                    raise
+        raise IndexDamaged("The index changes faster than it can be opened.")
+
+    def _open(self, pointer: bytes | None) -> Snapshot:
+        snapshot = self._snapshot
+        if snapshot is None or snapshot.pointer != pointer:
+            with self._opening:
+                snapshot, pointer = self._snapshot, read_pointer(self._directory)
+                if snapshot is None or snapshot.pointer != pointer:
+                    opened = snapshot.segments if snapshot else {}
+                    self._snapshot = snapshot = self._open_anew(pointer, self._verifier, opened)
+        snapshot.check_files()
+        return snapshot
+
+    def _open_anew(self, pointer: bytes | None, verifier: Verifier, opened: Mapping[str, Segment]) -> Snapshot:
+        return Snapshot(self._directory, self._read_manifest(pointer), pointer, verifier, opened)
+
+    def _read_manifest(self, pointer: bytes | None) -> Manifest:
+        snapshot = self._snapshot
+        if snapshot is not None and snapshot.pointer == pointer:
+            return snapshot.manifest
+        if pointer is None:
+            return Manifest(generation=0, previous=0, dimension=self._dimension, sequence=0)
+        manifest = read_manifest(self._directory, pointer)
+        if manifest.dimension != self._dimension:
+            raise IndexDamaged(f"The index has {manifest.dimension} dimensions and should have {self._dimension}.")
+        return manifest
+
+    # Writing
+
+    def publish(self, entries: Iterable[IndexEntry], removed: Sequence[int], sequence: int) -> None:
+        """Add entries, drop versions and move the checkpoint, all or nothing; does nothing when it is there already.
+
+        Entries that another process has published meanwhile are skipped. Raises `IndexDamaged` (rebuild, then),
+        `StorageFull` (the old generation stays), `IndexUnavailable` (another process holds the lock for too long).
+        """
+        with self._exclusively() as builder:
+            base = self._read_manifest(read_pointer(self._directory))
+            if base.sequence < sequence:
+                builder.advance(base, entries, removed, sequence)
+
+    def rebuild(self, entries: Iterable[IndexEntry], sequence: int) -> None:
+        """Replace everything by `entries`, whatever is in the folder now; searches go on until the switch."""
+        with self._exclusively() as builder:
+            try:
+                generation = self._read_manifest(read_pointer(self._directory)).generation
+            except IndexDamaged:
+                generation = 0
+            nothing = Manifest(generation, previous=0, dimension=self._dimension, sequence=0)
+            builder.advance(nothing, entries, (), sequence)
+
+    @contextmanager
+    def _exclusively(self) -> Iterator[GenerationBuilder]:
+        self._directory.mkdir(parents=True, exist_ok=True)
+        make_way(self._directory)
+        with exclusive(self._directory / LOCK, _LOCK_TIMEOUT_SECONDS):
+            yield GenerationBuilder(self._directory, self._dimension, self._verifier)

@@ -1,0 +1,99 @@
+"""One generation opened for search. It never changes, so any number of threads may search it without a lock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import numpy.typing as npt
+
+from app.errors import IndexDamaged
+from app.index.durable import Verifier, identify
+from app.index.idset import IdSet
+from app.index.lexical import LexicalReader
+from app.index.manifest import Manifest
+from app.index.protocol import Hit
+from app.index.segments import Ids, Mask, Segment, live_rows, mask_of, selector_of
+
+_Selected = list[tuple[Segment, Any]]  # a segment that has allowed rows, and FAISS's selector; None selects them all
+
+
+class Snapshot:
+    """The segments and the lexical index of one generation."""
+
+    def __init__(
+        self,
+        directory: Path,
+        manifest: Manifest,
+        pointer: bytes | None,
+        verifier: Verifier,
+        opened: Mapping[str, Segment],
+    ) -> None:
+        """`opened` holds segments of the generation before, by name; those that are still in use are kept."""
+        self.manifest = manifest
+        self.pointer = pointer
+        self.segments = {
+            record.name: opened.get(record.name) or Segment(directory, record, manifest.dimension, verifier)
+            for record in manifest.segments
+        }
+        self._lexical = manifest.lexical and LexicalReader(directory, manifest.lexical, verifier)
+        self._live = {name: live_rows(segment.first_ids, manifest.removed) for name, segment in self.segments.items()}
+        self._selected: WeakKeyDictionary[IdSet, _Selected] = WeakKeyDictionary()
+        self._files = {path: identity for segment in self.segments.values() for path, identity in segment.files.items()}
+        if self._lexical:
+            self._files |= self._lexical.files
+
+    def check_files(self) -> None:
+        """Raise `IndexDamaged` where a mapped file was written to: reading past a new end would kill the process."""
+        for path, identity in self._files.items():
+            if identify(path) != identity:
+                raise IndexDamaged(f"{path.name} was changed while it was in use.")
+
+    def search_dense(self, query: npt.NDArray[np.float32], limit: int, allowed: IdSet) -> list[Hit]:
+        """The nearest allowed chunks over all segments, equal scores in the order of their ids."""
+        if limit < 1 or not np.isfinite(query).all():
+            return []
+        found = [segment.search(query, limit, selector) for segment, selector in self._select(allowed)]
+        if not found:
+            return []
+        ids = np.concatenate([ids for ids, _ in found])
+        scores = np.concatenate([scores for _, scores in found])
+        best = np.lexsort((ids, -scores))[:limit]
+        return [Hit(int(ids[at]), float(scores[at])) for at in best]
+
+    def search_lexical(self, query: str, limit: int, allowed: IdSet) -> list[Hit]:
+        """The best allowed chunks by BM25, equal scores in the order of their ids."""
+        return self._lexical.search(query, limit, allowed) if self._lexical else []
+
+    def dense_ids(self) -> Ids:
+        """The ids of all rows that belong to a version, ascending."""
+        parts = [segment.ids[self._live_mask(name)] for name, segment in self.segments.items()]
+        return np.sort(np.concatenate([np.empty(0, dtype=np.int64), *parts]))
+
+    def lexical_ids(self) -> Ids:
+        """The ids of all documents in the lexical index, ascending."""
+        return self._lexical.ids() if self._lexical else np.empty(0, dtype=np.int64)
+
+    def _live_mask(self, name: str) -> Mask:
+        live = self._live[name]
+        return np.ones(self.segments[name].record.count, dtype=np.bool_) if live is None else live
+
+    def _select(self, allowed: IdSet) -> _Selected:
+        """The rows to search in each segment; kept for as long as the caller keeps its set of ids."""
+        selected = self._selected.get(allowed)
+        if selected is None:
+            selected = []
+            for name, segment in self.segments.items():
+                mask = mask_of(segment.ids, allowed)
+                live = self._live[name]
+                if live is not None:
+                    mask &= live
+                if mask.all():
+                    selected.append((segment, None))
+                elif mask.any():
+                    selected.append((segment, selector_of(mask)))
+            self._selected[allowed] = selected
+        return selected
