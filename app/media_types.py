@@ -1,0 +1,196 @@
+"""What a file is, decided by its content; its name is only a hint where several kinds of text look alike."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from enum import StrEnum
+from pathlib import PurePath
+
+from app.errors import UnsupportedMediaType
+
+HEAD_BYTES = 64 * 1024  # how much of a file `detect` wants to see
+
+
+class MediaType(StrEnum):
+    """The kinds of file that can be read."""
+
+    PDF = "application/pdf"
+    DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+    HTML = "text/html"
+    MARKDOWN = "text/markdown"
+    TEXT = "text/plain"
+
+
+READABLE = "PDF, DOCX, HTML, Markdown and plain text can be read"
+
+_TEXT_KINDS = {
+    ".htm": MediaType.HTML,
+    ".html": MediaType.HTML,
+    ".xhtml": MediaType.HTML,
+    ".md": MediaType.MARKDOWN,
+    ".markdown": MediaType.MARKDOWN,
+}
+# Names that promise something other than text; text inside them is a mistake that a person wants to hear of.
+_BINARY_KINDS = {
+    ".pdf": "a PDF",
+    ".docx": "a Word document",
+    ".doc": "a Word document",
+    ".pptx": "a PowerPoint presentation",
+    ".ppt": "a PowerPoint presentation",
+    ".xlsx": "an Excel workbook",
+    ".xls": "an Excel workbook",
+    ".odt": "an OpenDocument text",
+    ".epub": "an EPUB book",
+    ".png": "a PNG image",
+    ".jpg": "a JPEG image",
+    ".jpeg": "a JPEG image",
+    ".tif": "a TIFF image",
+    ".tiff": "a TIFF image",
+    ".webp": "a WebP image",
+}
+_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_SIGNATURES = (
+    (b"MZ", "a Windows program"),
+    (b"\x7fELF", "a Linux program"),
+    (b"\xcf\xfa\xed\xfe", "a macOS program"),
+    (b"\xca\xfe\xba\xbe", "a compiled program"),
+    (b"\x89PNG\r\n\x1a\n", "a PNG image"),
+    (b"\xff\xd8\xff", "a JPEG image"),
+    (b"GIF8", "a GIF image"),
+    (b"II*\x00", "a TIFF image"),
+    (b"MM\x00*", "a TIFF image"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"BZh", "a bzip2 archive"),
+    (b"\xfd7zXZ\x00", "an xz archive"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
+    (b"Rar!\x1a\x07", "a RAR archive"),
+    (b"ID3", "an MP3 recording"),
+    (b"OggS", "an Ogg recording"),
+    (b"SQLite format 3\x00", "an SQLite database"),
+    (b"{\\rtf", "an RTF document"),
+    (b"%!PS", "a PostScript document"),
+)
+_ZIP_KINDS = (
+    (b"ppt/", "a PowerPoint presentation"),
+    (b"xl/", "an Excel workbook"),
+    (b"application/epub+zip", "an EPUB book"),
+    (b"application/vnd.oasis.opendocument", "an OpenDocument file"),
+)
+# A document that says it is HTML, behind white space, an XML declaration and comments.
+_HTML_START = re.compile(
+    rb"\s*(?:<\?xml[^>]{0,200}\?>\s*)?(?:<!--.{0,2000}?-->\s*){0,3}<(?:!doctype\s+html|html|head|body)[\s>]",
+    re.I | re.S,
+)
+_XML_START = re.compile(rb"\s*<\?xml\s")
+_MAIL_START = re.compile(rb"(?:[A-Z][A-Za-z-]{1,40}: [^\r\n]*\r?\n(?:[ \t][^\r\n]*\r?\n)*){3}")
+_CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
+_BYTE_ORDER_MARKS = (
+    codecs.BOM_UTF8,
+    codecs.BOM_UTF32_LE,
+    codecs.BOM_UTF32_BE,
+    codecs.BOM_UTF16_LE,
+    codecs.BOM_UTF16_BE,
+)
+# Compressed or random bytes hold 11 % control characters, texts in any legacy encoding almost none.
+_MAX_CONTROL_SHARE = 0.02
+_MAX_CONTROL_SHARE_IN_UTF8 = 0.3
+
+
+def detect(filename: str, head: bytes) -> MediaType:
+    """The media type of a file by its name and its first `HEAD_BYTES` bytes.
+
+    Raises `UnsupportedMediaType`, with a message for a person, for what cannot be read or is not what its name says.
+    """
+    extension = PurePath(filename).suffix.lower()
+    text = is_text(head)
+    at = head[:1024].find(b"%PDF-")
+    if at >= 0 and (extension == ".pdf" or not text or not head[:at].strip(b"\xef\xbb\xbf \t\r\n")):
+        return MediaType.PDF
+    if head.startswith(b"PK\x03\x04"):
+        return _zip_kind(filename, extension, head)
+    if head.startswith(_OLE):
+        return _ole_kind(filename, extension, head)
+    if not text:
+        raise _refusal(filename, extension, _describe(head) or "a binary file of an unknown kind")
+    return _text_kind(filename, extension, head)
+
+
+def is_text(head: bytes) -> bool:
+    """Whether these first bytes of a file are text, in whatever encoding."""
+    if head.startswith(_BYTE_ORDER_MARKS):
+        return True
+    if _describe(head):
+        return False
+    controls = len(_CONTROLS.findall(head))
+    if controls <= len(head) * _MAX_CONTROL_SHARE:
+        return True
+    if is_utf16_without_mark(head):
+        return True
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)  # the head may end inside a character
+    except UnicodeDecodeError:
+        return False
+    return controls <= len(head) * _MAX_CONTROL_SHARE_IN_UTF8
+
+
+def is_utf16_without_mark(head: bytes) -> str | None:
+    """The byte order of UTF-16 text that carries no byte order mark, told by where its NULs are."""
+    even, odd = head[:4096:2].count(0), head[1:4096:2].count(0)
+    if min(even, odd) > len(head[:4096]) * 0.01 or max(even, odd) < len(head[:4096]) * 0.2:
+        return None
+    return "utf-16-le" if odd > even else "utf-16-be"
+
+
+def _text_kind(filename: str, extension: str, head: bytes) -> MediaType:
+    if extension in _BINARY_KINDS:
+        raise _refusal(filename, extension, "plain text")
+    if _HTML_START.match(head.removeprefix(codecs.BOM_UTF8)):
+        return MediaType.HTML
+    if extension in _TEXT_KINDS:
+        return _TEXT_KINDS[extension]
+    if extension == ".xml" or _XML_START.match(head):
+        raise _refusal(filename, extension, "an XML file")
+    if extension == ".eml" and _MAIL_START.match(head):
+        raise _refusal(filename, extension, "an e-mail message")
+    return MediaType.TEXT
+
+
+def _zip_kind(filename: str, extension: str, head: bytes) -> MediaType:
+    """Tell zip-based formats apart by the names of their first members; the parser verifies the rest."""
+    for marker, kind in _ZIP_KINDS:
+        if marker in head:
+            raise _refusal(filename, extension, kind)
+    # The members of a DOCX may come in any order, so that `word/` is not always within the head.
+    if b"word/" in head or extension == ".docx":
+        return MediaType.DOCX
+    raise _refusal(filename, extension, _BINARY_KINDS.get(extension, "a ZIP archive"))
+
+
+def _ole_kind(filename: str, extension: str, head: bytes) -> MediaType:
+    """The container of the old Office formats, which also wraps password-protected new ones."""
+    if extension == ".docx":
+        return MediaType.DOCX  # its parser says that a password is needed
+    if "EncryptedPackage".encode("utf-16-le") in head:
+        raise _refusal(filename, extension, "a password-protected Office file")
+    raise _refusal(filename, extension, "a file of an old Office format (save it as DOCX or PDF)")
+
+
+def _describe(head: bytes) -> str | None:
+    for signature, kind in _SIGNATURES:
+        if head.startswith(signature):
+            # Two letters are not enough: a text may begin with "MZ".
+            return None if signature == b"MZ" and not _CONTROLS.search(head[:256]) else kind
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return "a WebP image"
+    if head[4:8] == b"ftyp":
+        return "a video or an HEIC image"
+    return None
+
+
+def _refusal(filename: str, extension: str, kind: str) -> UnsupportedMediaType:
+    promised = _BINARY_KINDS.get(extension)
+    name = filename if len(filename) <= 80 else f"{filename[:60]}…{extension[:19]}"
+    if promised and promised != kind and not kind.startswith(("a password", "a file of an old")):
+        return UnsupportedMediaType(f"{name} is not {promised} but {kind}; {READABLE}.", param="file")
+    return UnsupportedMediaType(f"{name} is {kind}, which cannot be read; {READABLE}.", param="file")

@@ -1,0 +1,110 @@
+"""A parser process: reads requests from standard input, answers on standard output. `ingest.sandbox` runs it.
+
+Both are frames: eight bytes of length, then JSON. No pickle: a file that takes over this process must get no further.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import queue
+import resource
+import signal
+import struct
+import sys
+import threading
+from pathlib import Path
+from typing import IO, Any
+
+from app.errors import DocumentTooExpensive, IngestionError
+from ingest.parsers import parse
+from ingest.sections import Limits, Parsed
+
+_OPEN_FILES = 64
+
+
+def main() -> None:
+    settings = json.loads(sys.argv[1])
+    limits = Limits(settings["max_pages"], settings["max_characters"])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the worker decides when to stop
+    logging.disable(logging.CRITICAL)  # libraries comment on every damaged object
+    replies = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever a library prints must not reach the replies
+    _limit_process(settings["memory_bytes"])
+    requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    threading.Thread(target=_receive, args=(sys.stdin.buffer, requests), daemon=True).start()
+    _send(replies, {})  # ready
+    while True:
+        request = requests.get()
+        _allow_cpu(settings["cpu_seconds"])
+        _send(replies, _answer(request, limits))
+
+
+def _answer(request: dict[str, str], limits: Limits) -> dict[str, Any]:
+    try:
+        reply = _as_json(parse(Path(request["path"]), request["media_type"], limits))
+    except IngestionError as error:
+        reply = {"error": type(error).__name__, "message": error.message}
+    reply["peak_bytes"] = _peak_bytes()
+    return reply
+
+
+def _as_json(parsed: Parsed) -> dict[str, Any]:
+    return {
+        "sections": [(section.text, section.page, section.headings, section.joint) for section in parsed.sections],
+        "pages": parsed.pages,
+        "title": parsed.title,
+        "warnings": parsed.warnings,
+    }
+
+
+def _receive(stream: IO[bytes], requests: queue.SimpleQueue[Any]) -> None:
+    """Take up requests, and end the process when the parent has gone, in mid-parse too."""
+    while header := stream.read(8):
+        requests.put(json.loads(stream.read(struct.unpack(">Q", header)[0])))
+    os._exit(0)
+
+
+def _send(stream: IO[bytes], reply: dict[str, Any]) -> None:
+    try:
+        payload = json.dumps(reply, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    except MemoryError:
+        error = DocumentTooExpensive("Reading the file took more memory than is allowed.")
+        payload = json.dumps({"error": type(error).__name__, "message": error.message, "peak_bytes": 0}).encode()
+    stream.write(struct.pack(">Q", len(payload)) + payload)
+    stream.flush()
+
+
+def _limit_process(memory_bytes: int) -> None:
+    """No core dumps, no written files, few open ones, bounded memory: where the system has such limits."""
+    for limit, value in (
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_NOFILE, _OPEN_FILES),
+        (resource.RLIMIT_AS, memory_bytes),  # macOS refuses it; there the time limits have to do
+    ):
+        with contextlib.suppress(ValueError, OSError):
+            hard = resource.getrlimit(limit)[1]
+            resource.setrlimit(limit, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
+
+
+def _allow_cpu(seconds: float) -> None:
+    """Move the limit on CPU time ahead of what this process has used so far: each file has its own allowance."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    with contextlib.suppress(ValueError, OSError):
+        hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+        resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime + seconds) + 1, hard))
+
+
+def _peak_bytes() -> int:
+    """The most memory that this process has held. Linux's `ru_maxrss` would begin with that of the parent."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(status.read_text().split("VmHWM:")[1].split()[0]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
+
+
+if __name__ == "__main__":
+    main()

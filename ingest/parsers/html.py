@@ -1,0 +1,202 @@
+"""HTML: what a reader sees of it. Scripts, styles, hidden elements and comments do not get through.
+
+lxml feeds its parser's events to a target, so that no tree is built: time and memory are linear, however deep it nests.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from lxml import etree
+
+from ingest.parsers.text import decode, read_bytes
+from ingest.sections import Limits, Parsed, Section, SectionBuilder
+
+_UNSEEN = frozenset(
+    [
+        "script",
+        "style",
+        "noscript",
+        "template",
+        "iframe",
+        "object",
+        "embed",
+        "svg",
+        "canvas",
+        "audio",
+        "video",
+        "head",
+        "nav",
+        "select",
+        "button",
+    ]
+)
+# Elements without content: they have no end that could close a hidden part.
+_VOID = frozenset(
+    ["area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr"]
+)
+_BLOCKS = frozenset(
+    [
+        "address",
+        "article",
+        "aside",
+        "blockquote",
+        "body",
+        "center",
+        "dd",
+        "details",
+        "dialog",
+        "div",
+        "dl",
+        "dt",
+        "fieldset",
+        "figcaption",
+        "figure",
+        "footer",
+        "form",
+        "header",
+        "hr",
+        "li",
+        "main",
+        "ol",
+        "p",
+        "pre",
+        "section",
+        "summary",
+        "table",
+        "tbody",
+        "td",
+        "tfoot",
+        "th",
+        "thead",
+        "tr",
+        "ul",
+        "caption",
+    ]
+)
+_HEADINGS = {f"h{level}": level for level in range(1, 7)}
+_HIDING_STYLE = re.compile(
+    r"display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse)|(?:font-size|opacity)\s*:\s*0*\.?0*(?:[a-z%]+)?\s*(?:;|!|$)",
+    re.I,
+)
+_CHARSET = re.compile(rb"""(?:charset|encoding)\s*=\s*["']?\s*([A-Za-z0-9_:.-]{2,40})""", re.I)
+# Browsers read these labels as their supersets.
+_SUPERSETS = {"gb2312": "gb18030", "gbk": "gb18030", "iso8859-1": "cp1252", "ascii": "cp1252", "shift_jis": "cp932"}
+
+
+def parse_html(path: Path, limits: Limits) -> Parsed:
+    """The visible text, in document order, under its `h1` to `h6`; tables as rows, lists as items."""
+    data = read_bytes(path, limits)
+    text, warnings = decode(data, _declared_encoding(data))
+    reader = _Reader(limits)
+    parser = etree.HTMLParser(target=reader, encoding="utf-8", huge_tree=True, no_network=True)
+    parser.feed(text.encode("utf-8", "replace"))
+    parser.close()
+    return Parsed(reader.sections(), title=reader.title, warnings=warnings)
+
+
+def _declared_encoding(data: bytes) -> str | None:
+    match = _CHARSET.search(data, 0, 4096)
+    if not match:
+        return None
+    try:
+        name = codecs.lookup(match[1].decode("ascii")).name
+        b"".decode(name)  # some codecs are not text encodings
+    except (LookupError, UnicodeError):
+        return None
+    return _SUPERSETS.get(name, name)
+
+
+class _Reader:
+    """The target of lxml's HTML parser: it is told of starts, text, and ends."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._builder = SectionBuilder(limits)
+        self._text: list[str] = []  # of the block that is being read
+        self._unseen = 0  # open elements within a hidden one, itself included
+        self._preformatted = 0
+        self._title: list[str] = []
+        self._in_title = False
+
+    @property
+    def title(self) -> str | None:
+        return " ".join("".join(self._title).split()) or None
+
+    def sections(self) -> tuple[Section, ...]:
+        self._finish_block()
+        return self._builder.sections()
+
+    def start(self, tag: str, attributes: Mapping[str, str]) -> None:
+        if tag == "title" and not self._title:
+            self._in_title = True
+        if self._unseen or tag in _UNSEEN or _is_hidden(attributes):
+            self._unseen += tag not in _VOID
+            return
+        if tag == "br":
+            self._text.append("\n")
+        elif tag == "img":
+            self._text.append(attributes.get("alt", ""))
+        elif tag in _BLOCKS or tag in _HEADINGS:
+            self._finish_block()
+        if tag == "li":
+            self._text.append("- ")
+        elif tag == "pre":
+            self._preformatted += 1
+        elif tag == "tr":
+            self._builder.open_row()
+        elif tag in ("td", "th"):
+            self._builder.open_cell()
+
+    def data(self, data: str) -> None:
+        if self._in_title:
+            self._title.append(data)
+        elif not self._unseen:
+            self._text.append(data if self._preformatted else data.replace("\n", " "))
+
+    def end(self, tag: str) -> None:
+        if tag == "title":
+            self._in_title = False
+        if self._unseen:
+            self._unseen -= tag not in _VOID
+            return
+        if tag in _HEADINGS:
+            self._builder.heading(_HEADINGS[tag], self._take_text())
+            return
+        if tag in _BLOCKS:
+            self._finish_block()
+        if tag == "li":
+            self._text.clear()
+        elif tag == "pre":
+            self._preformatted = max(0, self._preformatted - 1)
+        elif tag == "tr":
+            self._builder.close_row()
+        elif tag == "table":
+            self._builder.close_table()
+
+    def close(self) -> None:
+        """lxml calls this at the end of the file."""
+
+    def _finish_block(self) -> None:
+        text = self._take_text()
+        if text == "-":
+            self._text.append("- ")  # the item's first block is still to come
+        elif text:
+            self._builder.block(text)
+
+    def _take_text(self) -> str:
+        text = "".join(self._text)
+        self._text.clear()
+        if self._preformatted:
+            return text.strip("\n")
+        if "\n" not in text:
+            return " ".join(text.split())
+        return "\n".join(filter(None, (" ".join(line.split()) for line in text.split("\n"))))
+
+
+def _is_hidden(attributes: Mapping[str, str]) -> bool:
+    if not attributes:
+        return False
+    return "hidden" in attributes or bool(_HIDING_STYLE.search(attributes.get("style", "")))

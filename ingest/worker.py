@@ -1,0 +1,179 @@
+"""The worker: claims jobs, works on several at once, keeps their leases alive, and stops when told."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+from app.config import Settings
+from app.errors import DocumentNotFound, EmbeddingModelMismatch, FootnoteError, IngestionError, LeaseLost
+from app.projection import Projection
+from app.store import jobs
+from app.store.blobs import BlobStore
+from app.store.database import Database
+from app.store.uploads import sweep_blobs
+from app.types import Job
+from ingest.pipeline import Pipeline, Stopping
+
+logger = logging.getLogger(__name__)
+
+_POLL_SECONDS = 0.2
+_HOUSEKEEPING_SECONDS = 2.0
+
+
+class Worker:
+    """Runs until `stop` is called. One thread a job, one for the leases, one for the index and the blobs."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        blobs: BlobStore,
+        projection: Projection,
+        pipeline: Pipeline,
+        settings: Settings,
+        heartbeat_file: Path | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`heartbeat_file` is touched each time the leases have been renewed."""
+        self._heartbeat_file = heartbeat_file
+        self._database = database
+        self._blobs = blobs
+        self._projection = projection
+        self._pipeline = pipeline
+        self._settings = settings
+        self._clock = clock
+        self._owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:6]}"
+        self._stop = threading.Event()
+        self._leased: dict[int, Job] = {}
+        self._leased_lock = threading.Lock()
+        self._failure: BaseException | None = None
+
+    def stop(self) -> None:
+        """Claim nothing more; jobs in work are handed back at their next pause. Safe in a signal handler."""
+        self._stop.set()
+
+    def run(self) -> None:
+        """Blocks until stopped. Raises what a thread died of: a worker that is not whole must not go on."""
+        loops = [self._work] * self._settings.worker_concurrency + [self._keep_leases, self._keep_house]
+        threads = [
+            threading.Thread(target=self._supervised, args=(loop,), name=f"{loop.__name__.strip('_')}-{i}")
+            for i, loop in enumerate(loops)
+        ]
+        logger.info("worker %s started", self._owner)
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        logger.info("worker %s stopped", self._owner)
+        if self._failure is not None:
+            raise self._failure
+
+    def _supervised(self, loop: Callable[[], None]) -> None:
+        try:
+            loop()
+        except BaseException as error:
+            logger.exception("a thread of the worker died")
+            self._failure = error
+            self._stop.set()
+
+    def _work(self) -> None:
+        while not self._stop.is_set():
+            try:
+                job = self._claim()
+            except FootnoteError as error:  # a full disk, a database out of reach: wait for better times
+                logger.warning("no job could be claimed: %s", error.message)
+                self._stop.wait(_HOUSEKEEPING_SECONDS)
+                continue
+            if job is None:
+                self._stop.wait(_POLL_SECONDS)
+                continue
+            with self._leased_lock:
+                self._leased[job.id] = job
+            try:
+                self._process(job)
+            finally:
+                with self._leased_lock:
+                    self._leased.pop(job.id, None)
+
+    def _claim(self) -> Job | None:
+        with self._database.write() as connection:
+            return jobs.claim(
+                connection,
+                owner=self._owner,
+                lease_seconds=self._settings.lease_seconds,
+                max_attempts=self._settings.max_attempts,
+                now=self._clock(),
+            )
+
+    def _process(self, job: Job) -> None:
+        started = time.perf_counter()
+        try:
+            self._pipeline.run(job, self._stop.is_set)
+            logger.info("%s version %d is ready (%.1f s)", job.document_id, job.version, time.perf_counter() - started)
+        except (LeaseLost, DocumentNotFound):
+            logger.info("%s: deleted, replaced, or taken over by another worker", job.document_id)
+        except Stopping:
+            self._settle(job, lambda connection: jobs.release(connection, job, self._clock()))
+        except (IngestionError, EmbeddingModelMismatch) as error:
+            logger.warning("%s failed: %s", job.document_id, error.message)
+            self._give_up(job, error.code, error.message)
+        except Exception as error:
+            self._fail_or_retry(job, error)
+
+    def _fail_or_retry(self, job: Job, error: Exception) -> None:
+        logger.exception("%s: attempt %d failed", job.document_id, job.attempt)
+        if isinstance(error, FootnoteError):
+            code, message = error.code, error.message
+        else:
+            code, message = "internal_error", f"An unexpected error: {type(error).__name__}: {error}"
+        if job.attempt >= self._settings.max_attempts:
+            self._give_up(job, code, message)
+        else:
+            self._settle(job, lambda connection: jobs.retry_later(connection, job, code, message, self._clock()))
+
+    def _give_up(self, job: Job, code: str, message: str) -> None:
+        self._settle(job, lambda connection: jobs.fail(connection, job, code, message, self._clock()))
+
+    def _settle(self, job: Job, write: Callable[..., object]) -> None:
+        """Record the outcome; if even that cannot be written, the lease runs out and the job is tried again."""
+        try:
+            with self._database.write() as connection:
+                write(connection)
+        except LeaseLost:
+            logger.info("%s: taken over by another worker", job.document_id)
+        except FootnoteError as error:
+            logger.warning("%s: the outcome could not be recorded: %s", job.document_id, error.message)
+
+    def _keep_leases(self) -> None:
+        """Until the last job is done, also after `stop`."""
+        while not self._stop.wait(self._settings.lease_seconds / 3) or self._leased:
+            if self._stop.is_set():
+                time.sleep(_POLL_SECONDS)
+            with self._leased_lock:
+                leased = list(self._leased.values())
+            try:
+                with self._database.write() as connection:
+                    jobs.renew(connection, leased, lease_seconds=self._settings.lease_seconds, now=self._clock())
+                if self._heartbeat_file is not None:
+                    self._heartbeat_file.touch()
+            except (FootnoteError, OSError) as error:
+                logger.warning("leases could not be renewed: %s", error)
+
+    def _keep_house(self) -> None:
+        """What no job does: removals reach the index, damaged indexes are rebuilt, unused blobs go."""
+        try:
+            sweep_blobs(self._database, self._blobs)
+        except (FootnoteError, OSError) as error:
+            logger.warning("unused blobs could not be removed: %s", error)
+        while not self._stop.wait(_HOUSEKEEPING_SECONDS):
+            try:
+                self._projection.sync_all()
+            except (FootnoteError, OSError) as error:
+                logger.warning("the index could not be brought up to date: %s", error)

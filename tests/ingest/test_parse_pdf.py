@@ -1,0 +1,137 @@
+"""PDFs: pages, paragraphs, outlines, passwords, damage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import sample_files as files
+
+from app.errors import DocumentTooExpensive, EmptyDocument, EncryptedDocument, UnreadableDocument
+from app.media_types import MediaType
+from ingest.parsers import parse
+from ingest.parsers.paragraphs import join_lines, vocabulary
+from ingest.sections import Limits, Parsed, assemble
+
+
+@pytest.fixture
+def read(tmp_path: Path):  # type: ignore[no-untyped-def]
+    def read(data: bytes, limits: Limits | None = None) -> Parsed:
+        path = tmp_path / "file.pdf"
+        path.write_bytes(data)
+        return parse(path, MediaType.PDF, limits)
+
+    return read
+
+
+def test_pages(read) -> None:  # type: ignore[no-untyped-def]
+    """Pages count from 1, an empty one too, and Chinese is read as it is written."""
+    parsed = read(files.pdf([["The first page."], [], ["第三页的内容。"]], title="Three pages"))
+    assert [(section.page, section.text) for section in parsed.sections] == [
+        (1, "The first page."),
+        (3, "第三页的内容。"),
+    ]
+    assert (parsed.pages, parsed.title, parsed.warnings) == (3, "Three pages", ())
+
+
+def test_paragraphs(read) -> None:  # type: ignore[no-untyped-def]
+    """Lines that the page's width has broken become paragraphs again, across pages too."""
+    first = [
+        "Annual leave",
+        "Every employee who has worked for the company for a year has fifteen days of",
+        "paid leave, which may be carried over to the following year until the end of",
+        "March.",
+        "Who leaves the company in the middle of the year has a share of these days that",
+    ]
+    parsed = read(files.pdf([first, ["is counted by months."]]))
+    text, spans = assemble(parsed.sections)
+    assert text.split("\n") == [
+        "Annual leave",
+        "Every employee who has worked for the company for a year has fifteen days of paid leave, which may be carried"
+        " over to the following year until the end of March.",
+        "Who leaves the company in the middle of the year has a share of these days that is counted by months.",
+    ]
+    assert [text[span.start : span.end] for span in spans if span.page == 2] == ["is counted by months."]
+
+
+def test_chinese_paragraphs(read) -> None:  # type: ignore[no-untyped-def]
+    """Chinese lines are joined without a space."""
+    lines = ["年假规定", "凡在本公司工作满一年的员工，每年享有十五天的带薪年假，未休的年", "假可以结转到次年三月底。"]
+    text, _ = assemble(read(files.pdf([lines])).sections)
+    assert text == "年假规定\n凡在本公司工作满一年的员工，每年享有十五天的带薪年假，未休的年假可以结转到次年三月底。"
+
+
+def test_hyphens() -> None:
+    """A word that was cut at a line end is put together; a hyphen that belongs to it stays."""
+    lines = [
+        "In the real world each long-term plan meets its neighbours, and long-",
+        "term thinking is rare. Only real-",
+        "world data helps, and the computa-",
+        "tion of it costs what computation costs.",
+    ]
+    assert join_lines(lines, vocabulary(["\n".join(lines)])) == [
+        "In the real world each long-term plan meets its neighbours, and long-term thinking is rare. Only real-world"
+        " data helps, and the computation of it costs what computation costs."
+    ]
+
+
+def test_table_rows_and_items_stay_apart() -> None:
+    """Rows of numbers, list items and section numbers do not run into each other."""
+    rows = [
+        "Net sales in all regions of the world 32,765 30,109",
+        "Operating income before any of the taxes 4,100 3,900",
+    ]
+    items = ["1. The first thing that has to be done on the very first day", "2. The second thing"]
+    assert join_lines([*rows, *items, "2.1", "Heading"]) == [*rows, *items, "2.1 Heading"]
+
+
+def test_outline(read) -> None:  # type: ignore[no-untyped-def]
+    """The outline gives the heading path, from the line on where its title stands."""
+    data = files.pdf(
+        [
+            ["Preface text.", "1 Leave", "Fifteen days.", "1.1 Carry over", "Until March."],
+            ["More on it."],
+            ["2 Pay", "Monthly."],
+        ],
+        outline=[(0, 0, "Leave"), (0, 1, "Carry over"), (2, 0, "Pay")],
+    )
+    assert [(section.headings, section.text) for section in read(data).sections] == [
+        ((), "Preface text."),
+        (("Leave",), "1 Leave\nFifteen days."),
+        (("Leave", "Carry over"), "1.1 Carry over\nUntil March."),
+        (("Leave", "Carry over"), "More on it."),
+        (("Pay",), "2 Pay\nMonthly."),
+    ]
+
+
+def test_passwords(read) -> None:  # type: ignore[no-untyped-def]
+    """An empty user password opens by itself; a real one is a clear failure."""
+    assert read(files.pdf([["Open to all."]], password="")).sections[0].text == "Open to all."
+    with pytest.raises(EncryptedDocument, match="password"):
+        read(files.pdf([["Secret."]], password="secret"))
+
+
+@pytest.mark.parametrize("share", [0.01, 0.3, 0.5, 0.9])
+def test_cut_file(read, share: float) -> None:  # type: ignore[no-untyped-def]
+    """A PDF that was cut off is read as far as it goes, or fails clearly."""
+    data = files.pdf([["Some text."]] * 5)
+    try:
+        parsed = read(data[: int(len(data) * share)])
+    except (UnreadableDocument, EmptyDocument):
+        return
+    assert "Some text." in parsed.sections[0].text
+
+
+def test_no_text(read) -> None:  # type: ignore[no-untyped-def]
+    """A PDF without text says so, and what it may be."""
+    with pytest.raises(EmptyDocument, match="scans"):
+        read(files.pdf([[], []]))
+
+
+def test_limits(read) -> None:  # type: ignore[no-untyped-def]
+    """Too many pages or too much text is refused."""
+    data = files.pdf([["Page."]] * 3)
+    with pytest.raises(DocumentTooExpensive, match="3 pages; 2 are allowed"):
+        read(data, Limits(max_pages=2))
+    with pytest.raises(DocumentTooExpensive, match="more text"):
+        read(data, Limits(max_characters=8))

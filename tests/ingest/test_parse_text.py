@@ -1,0 +1,186 @@
+"""Plain text, Markdown and HTML."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from app.errors import DocumentTooExpensive, EmptyDocument, UnreadableDocument
+from app.media_types import MediaType
+from ingest.parsers import parse
+from ingest.sections import Limits, Parsed, assemble
+
+CHINESE = "每位员工每年享有十五天的带薪年假，未休的年假可以结转到次年三月底。"
+TRADITIONAL = "每位員工每年享有十五天的帶薪年假，未休的年假可以結轉到次年三月底。"
+JAPANESE = "従業員は毎年十五日の有給休暇を取ることができます。"
+FRENCH = "Les employés ont droit à quinze jours de congé payé par année complète."
+
+
+@pytest.fixture
+def read(tmp_path: Path):  # type: ignore[no-untyped-def]
+    def read(data: str | bytes, media_type: MediaType = MediaType.TEXT, limits: Limits | None = None) -> Parsed:
+        path = tmp_path / "file"
+        path.write_bytes(data.encode() if isinstance(data, str) else data)
+        return parse(path, media_type, limits)
+
+    return read
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        *[(CHINESE, name) for name in ("utf-8", "utf-8-sig", "utf-16", "utf-32", "gbk", "gb18030")],
+        (FRENCH, "utf-16-le"),
+        (FRENCH, "utf-16-be"),
+        (TRADITIONAL, "big5"),
+        (JAPANESE, "shift_jis"),
+        (FRENCH, "latin-1"),
+        (FRENCH, "cp1252"),
+    ],
+)
+@pytest.mark.parametrize("repeats", [1, 40])
+def test_encodings(read, text: str, encoding: str, repeats: int) -> None:  # type: ignore[no-untyped-def]
+    """A text is read in the encoding that it was written in, a short one too."""
+    lines = "\n".join([text] * repeats)
+    parsed = read(lines.encode(encoding))
+    assert assemble(parsed.sections)[0] == lines
+    assert parsed.warnings == ()
+
+
+def test_encoding_is_told_far_into_the_file(read) -> None:  # type: ignore[no-untyped-def]
+    """The first character beyond ASCII may come late."""
+    text = "plain words\n" * 20_000 + CHINESE
+    assert assemble(read(text.encode("gbk")).sections)[0] == text
+
+
+def test_few_bad_bytes(read) -> None:  # type: ignore[no-untyped-def]
+    """A few bad bytes, or a file that ends inside a character, do not make the whole text foreign."""
+    parsed = read(CHINESE.encode() + b"\xff" + CHINESE.encode()[:-1])
+    assert parsed.sections[0].text == f"{CHINESE}\ufffd{CHINESE[:-1]}\ufffd"
+    assert "UTF-8" in parsed.warnings[0]
+
+
+def test_invisible_characters_are_reported(read) -> None:  # type: ignore[no-untyped-def]
+    """Characters that nobody sees are removed with a warning."""
+    parsed = read("Shown\U000e0041\U000e0042\u200b text.")
+    assert assemble(parsed.sections)[0] == "Shown text."
+    assert parsed.warnings == ("Invisible characters were removed.",)
+
+
+def test_no_text(read) -> None:  # type: ignore[no-untyped-def]
+    """White space alone is no document, and binary rubbish is no text."""
+    for data in ("", " \n\t \n", "\u200b\u200b"):
+        with pytest.raises(EmptyDocument):
+            read(data)
+    with pytest.raises(UnreadableDocument, match="not text"):
+        read(bytes(range(256)) * 20)
+
+
+def test_too_much_text(read) -> None:  # type: ignore[no-untyped-def]
+    """More text than is allowed is refused before it is read."""
+    with pytest.raises(DocumentTooExpensive):
+        read("x" * 1000, limits=Limits(max_characters=100))
+
+
+MARKDOWN = """---
+title: "Staff handbook"
+---
+Intro with **bold**, *stress*, `__code__`, a [link](http://x.y/z_(1)) and ![a picture](p.png).<!-- secret -->
+
+# Leave #
+
+Every employee has
+fifteen days.
+
+## 结转
+
+未休的年假可以
+结转。
+
+- one
+- two
+
+| Years | Days |
+|:-----:|------|
+| 10    | `20` |
+
+```python
+# not a heading
+leave["days"] = **kwargs
+```
+
+Pay
+===
+> Monthly.
+<script>alert(1)</script>5 \\* 3 &lt; 20, snake_case_name, [text][ref]
+
+[ref]: http://x.y
+"""
+
+
+def test_markdown(read) -> None:  # type: ignore[no-untyped-def]
+    """Headings become the path, marks and links plain text; code, lists and tables stay; comments do not."""
+    parsed = read(MARKDOWN, MediaType.MARKDOWN)
+    assert parsed.title == "Staff handbook"
+    assert [(section.headings, section.text) for section in parsed.sections] == [
+        ((), "Intro with bold, stress, __code__, a link and a picture."),
+        (("Leave",), "Leave\n\nEvery employee has fifteen days."),
+        (
+            ("Leave", "结转"),
+            "结转\n\n未休的年假可以结转。\n\n- one\n- two\n\nYears | Days\n10 | 20\n\n"
+            '# not a heading\nleave["days"] = **kwargs',
+        ),
+        (("Pay",), "Pay\n\nMonthly. 5 * 3 < 20, snake_case_name, text"),
+    ]
+
+
+def test_unclosed_fence(read) -> None:  # type: ignore[no-untyped-def]
+    """A code block that is never closed runs to the end."""
+    assert read("Text\n~~~\n# code\n", MediaType.MARKDOWN).sections[0].text == "Text\n\n# code"
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "unit",
+    ["*", "**x ", "[", "![](", "`", "<a ", "<!--", "|", "> ", "# ", "---\n", "\\", "_a", "~~~\n", " ", "\n", "a\n1"],
+)
+def test_markdown_is_linear(read, unit: str) -> None:  # type: ignore[no-untyped-def]
+    """No repetition of a mark takes quadratic time: that would be hours here."""
+    assert read("x" + unit * (300_000 // len(unit)), MediaType.MARKDOWN).sections
+
+
+PAGE = """<!doctype html><html><head><title>Leave
+policy</title><style>p{}</style><script>var a = '<p>script</p>'</script></head><body>
+<nav>Menu</nav><h1>Leave <em>policy</em></h1><p>Every employee<br>has <b>15</b>
+days.</p><div style="DISPLAY: none">Hidden <br>1</div><p hidden>Hidden 2</p><!-- Hidden 3 -->
+<template>Hidden 4</template><span style="font-size:0px">Hidden 5</span>
+<h2>结转</h2>可以结转。<ul><li>one<li><p>two</p></ul>
+<table><tr><th>Years<th>Days</tr><tr><td>10<td><p>20</p><p>more</p></td></tr></table><pre>a  b
+ c</pre><p style="opacity:0.5">Pale</p>&copy; 2026</body></html>"""
+
+
+def test_html(read) -> None:  # type: ignore[no-untyped-def]
+    """What a browser shows is read, in order; scripts, hidden elements and comments are not."""
+    parsed = read(PAGE, MediaType.HTML)
+    assert parsed.title == "Leave policy"
+    assert [(section.headings, section.text) for section in parsed.sections] == [
+        (("Leave policy",), "Leave policy\n\nEvery employee\nhas 15 days."),
+        (
+            ("Leave policy", "结转"),
+            "结转\n\n可以结转。\n\n- one\n- two\n\nYears | Days\n10 | 20 more\n\na  b\n c\n\nPale\n\n© 2026",
+        ),
+    ]
+
+
+def test_html_encoding(read) -> None:  # type: ignore[no-untyped-def]
+    """A page in a legacy encoding is read by what it declares."""
+    page = f'<html><head><meta charset="gb2312"></head><body>{CHINESE}</body></html>'
+    assert read(page.encode("gbk"), MediaType.HTML).sections[0].text == CHINESE
+
+
+def test_deep_html(read) -> None:  # type: ignore[no-untyped-def]
+    """A hundred thousand nested elements are read as any others."""
+    page = "<div>" * 100_000 + "deep" + "</div>" * 100_000
+    assert read(page, MediaType.HTML).sections[0].text == "deep"
+    assert "deep" in read("<table><tr><td>" * 5_000 + "deep", MediaType.HTML).sections[0].text

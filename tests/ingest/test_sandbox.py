@@ -1,0 +1,187 @@
+"""Parsers in child processes: what a file does to its parser stays with that file."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import sample_files as files
+
+from app.errors import DocumentTooExpensive, EncryptedDocument, Unavailable, UnreadableDocument
+from app.media_types import MediaType
+from ingest.sandbox import ParserPool
+from ingest.sections import Section
+
+MEMORY_BYTES = 512 * 1024 * 1024
+
+
+@pytest.fixture
+def pool() -> Iterator[ParserPool]:
+    with ParserPool(1, timeout_seconds=60, memory_bytes=MEMORY_BYTES, max_pages=5) as pool:
+        yield pool
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    path = tmp_path / "small.txt"
+    path.write_text("A small file.")
+    return path
+
+
+@pytest.fixture
+def endless(tmp_path: Path) -> Iterator[Path]:
+    """A file whose end never comes: its parser waits until it is killed."""
+    path = tmp_path / "endless.txt"
+    os.mkfifo(path)
+    descriptor = os.open(path, os.O_RDWR)
+    yield path
+    os.close(descriptor)
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def read_small(pool: ParserPool, path: Path) -> None:
+    assert pool.parse(path, MediaType.TEXT, path.name).sections == (Section("A small file."),)
+
+
+def test_result_is_the_parsers(pool: ParserPool, tmp_path: Path) -> None:
+    """What comes out of the child is what the parser found: pages, headings, joints, title, warnings."""
+    path = tmp_path / "a.pdf"
+    path.write_bytes(
+        files.pdf([["1 Leave", "Fifteen days."], ["Until March\u202e."]], outline=[(0, 0, "Leave")], title="标题")
+    )
+    parsed = pool.parse(path, MediaType.PDF, "a.pdf")
+    assert parsed.sections[0] == Section("1 Leave\nFifteen days.", 1, ("Leave",))
+    assert (parsed.pages, parsed.title) == (2, "标题")
+
+
+def test_children_stay_warm(pool: ParserPool, small: Path) -> None:
+    """One child reads one file after the other, however much memory the worker itself holds."""
+    held = bytearray(MEMORY_BYTES)
+    read_small(pool, small)
+    first = pool.process_ids
+    read_small(pool, small)
+    assert pool.process_ids == first
+    del held
+
+
+def test_errors_come_through(pool: ParserPool, small: Path, tmp_path: Path) -> None:
+    """A parser's error keeps its class and its words, and does not cost the child."""
+    path = tmp_path / "a.pdf"
+    path.write_bytes(files.pdf([["Secret."]], password="secret"))
+    with pytest.raises(EncryptedDocument, match="password"):
+        pool.parse(path, MediaType.PDF, "a.pdf")
+    path.write_bytes(files.pdf([["Page."]] * 6))
+    first = pool.process_ids
+    with pytest.raises(DocumentTooExpensive, match="6 pages; 5 are allowed"):
+        pool.parse(path, MediaType.PDF, "a.pdf")
+    with pytest.raises(UnreadableDocument):
+        pool.parse(tmp_path / "missing", MediaType.PDF, "missing")
+    assert pool.process_ids == first
+
+
+def test_time_limit(small: Path, endless: Path) -> None:
+    """A parse that takes too long is killed; the next file is read by a new child."""
+    with ParserPool(1, timeout_seconds=0.5, memory_bytes=MEMORY_BYTES, max_pages=5) as pool:
+        read_small(pool, small)
+        before = pool.process_ids
+        with pytest.raises(DocumentTooExpensive, match=r"longer than 0.5 s"):
+            pool.parse(endless, MediaType.TEXT, "endless.txt")
+        read_small(pool, small)
+        assert pool.process_ids != before
+
+
+@pytest.mark.skipif("sys.platform == 'darwin'", reason="macOS does not limit memory")
+def test_memory_limit(small: Path, tmp_path: Path) -> None:
+    """A file that needs too much memory fails by itself; the pool goes on."""
+    path = tmp_path / "big.txt"
+    path.write_text("字" * 30_000_000)
+    with ParserPool(1, timeout_seconds=60, memory_bytes=200 * 1024 * 1024, max_pages=5) as pool:
+        with pytest.raises((DocumentTooExpensive, UnreadableDocument)):
+            pool.parse(path, MediaType.TEXT, "big.txt")
+        read_small(pool, small)
+
+
+def test_crash(pool: ParserPool, small: Path, endless: Path) -> None:
+    """A child that dies fails its document only; one that died between two files fails none."""
+    read_small(pool, small)
+    with ThreadPoolExecutor(1) as threads:
+        future = threads.submit(pool.parse, endless, MediaType.TEXT, "endless.txt")
+        wait_for(lambda: _is_reading(pool.process_ids[0]))
+        os.kill(pool.process_ids[0], signal.SIGSEGV)
+        with pytest.raises(UnreadableDocument, match="crash"):
+            future.result(timeout=30)
+    read_small(pool, small)
+    os.kill(pool.process_ids[0], signal.SIGKILL)
+    read_small(pool, small)
+
+
+def test_processor_time_limit(pool: ParserPool, small: Path, endless: Path) -> None:
+    """A child that used up its processor time is told apart from one that crashed."""
+    read_small(pool, small)
+    with ThreadPoolExecutor(1) as threads:
+        future = threads.submit(pool.parse, endless, MediaType.TEXT, "endless.txt")
+        wait_for(lambda: _is_reading(pool.process_ids[0]))
+        os.kill(pool.process_ids[0], signal.SIGXCPU)
+        with pytest.raises(DocumentTooExpensive, match="processor time"):
+            future.result(timeout=30)
+
+
+def test_interrupt_is_ignored(pool: ParserPool, small: Path) -> None:
+    """Ctrl-C, which reaches the whole group, does not end a child."""
+    read_small(pool, small)
+    first = pool.process_ids
+    os.kill(first[0], signal.SIGINT)
+    read_small(pool, small)
+    assert pool.process_ids == first
+
+
+def test_several_threads(small: Path) -> None:
+    """Many threads share a few children."""
+    with ParserPool(2, timeout_seconds=60, memory_bytes=MEMORY_BYTES, max_pages=5) as pool:
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(lambda _: read_small(pool, small), range(40)))
+        assert 1 <= len(pool.process_ids) <= 2
+
+
+def test_close(pool: ParserPool, small: Path, endless: Path) -> None:
+    """Closing ends the children; a parse under way is stopped without blaming its document."""
+    read_small(pool, small)
+    child = pool.process_ids[0]
+    with ThreadPoolExecutor(1) as threads:
+        future = threads.submit(pool.parse, endless, MediaType.TEXT, "endless.txt")
+        wait_for(lambda: _is_reading(child))
+        pool.close()
+        with pytest.raises(Unavailable):
+            future.result(timeout=30)
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
+    with pytest.raises(Unavailable):
+        pool.parse(small, MediaType.TEXT, "small.txt")
+
+
+def test_orphan(pool: ParserPool, small: Path) -> None:
+    """A child whose parent is gone ends by itself."""
+    read_small(pool, small)
+    child = next(iter(pool._children))
+    assert child._process.stdin is not None
+    child._process.stdin.close()  # what the kernel does when the parent dies
+    assert child._process.wait(timeout=30) == 0
+
+
+def _is_reading(process_id: int) -> bool:
+    """Whether the child has opened the endless file."""
+    folder = Path(f"/proc/{process_id}/fd")
+    if not folder.exists():
+        return True
+    return any(entry.readlink().name == "endless.txt" for entry in folder.iterdir())
