@@ -108,7 +108,7 @@ def read_manifest(directory: Path, pointer: bytes) -> Manifest:
     """The manifest that a pointer names, its checksum verified."""
     try:
         name, sha256 = (str(part) for part in _known_keys(json.loads(pointer), {"manifest", "sha256"}).values())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise IndexDamaged(f"{CURRENT} does not name a manifest.") from error
     if not _MANIFEST_NAME.fullmatch(name):
         raise IndexDamaged(f"{CURRENT} does not name a manifest.")
@@ -196,7 +196,7 @@ def _parse(name: str, data: bytes) -> Manifest:
         raw["lexical"] = raw["lexical"] and LexicalRecord(**raw["lexical"] | {"files": _files(raw["lexical"]["files"])})
         raw["last_fold"] = raw["last_fold"] and FoldRecord(**raw["last_fold"])
         return Manifest(**raw | {"removed": tuple(raw["removed"])})
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise IndexDamaged(f"{name} cannot be understood.") from error
 
 

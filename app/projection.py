@@ -1,0 +1,202 @@
+"""The index directory as a projection of the database: kept up to date, checked, rebuilt when damaged."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection
+
+from app.errors import IndexDamaged, IndexUnavailable
+from app.index.idset import IdSet
+from app.index.local import LocalIndex
+from app.index.protocol import IndexEntry
+from app.store import chunks as chunk_store
+from app.store.collections import get_collection_by_id, list_collections
+from app.store.database import Database
+from app.store.documents import live_ranges
+from app.store.filters import compile_filter
+from app.types import Collection
+
+logger = logging.getLogger(__name__)
+
+_REMEMBERED_FILTERS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class _Live:
+    """What may be found, as of one sequence number of the collection."""
+
+    sequence: int
+    everything: IdSet
+    filtered: dict[str, IdSet]
+
+
+class Projection:
+    """The indexes of all collections, one directory each. Safe to use from many threads and several processes."""
+
+    def __init__(self, database: Database, directory: Path) -> None:
+        self._database = database
+        self._directory = directory
+        self._lock = threading.Lock()
+        self._indexes: dict[str, LocalIndex] = {}
+        self._live: dict[str, _Live] = {}
+        self._publishers: dict[str, threading.Lock] = {}
+
+    def index(self, collection: Collection) -> LocalIndex | None:
+        """The collection's index; None until something was embedded for it."""
+        if collection.embedding_dimension is None:
+            return None
+        with self._lock:
+            index = self._indexes.get(collection.id)
+            if index is None:
+                index = LocalIndex(self._directory / collection.id, collection.embedding_dimension)
+                self._indexes[collection.id] = index
+            return index
+
+    def allowed(self, connection: Connection, collection: Collection, filters: Mapping[str, Any] | None) -> IdSet:
+        """The ids of the live chunks whose documents meet the filters; remembered until the collection changes.
+
+        Raises `InvalidFilter`.
+        """
+        live = self._live.get(collection.id)
+        if live is None or live.sequence != collection.sequence:
+            ranges = live_ranges(connection, collection.id)
+            live = _Live(collection.sequence, IdSet(ranges, everything=True), {})
+            self._live[collection.id] = live
+        if not filters:
+            return live.everything
+        key = json.dumps(filters, sort_keys=True)
+        allowed = live.filtered.get(key)
+        if allowed is None:
+            condition = compile_filter(connection, collection.id, filters)
+            allowed = IdSet(live_ranges(connection, collection.id, [condition]))
+            if len(live.filtered) >= _REMEMBERED_FILTERS:
+                live.filtered.clear()
+            live.filtered[key] = allowed
+        return allowed
+
+    def sync(self, collection_id: str) -> None:
+        """Take up everything that the database has and the index has not. Raises `StorageFull`.
+
+        Safe to call from anywhere at any time; a damaged index is rebuilt on the way. Threads that wait here for
+        another one's publish usually find that it took up their changes too.
+        """
+        with self._publishing(collection_id), self._database.read() as connection:
+            collection = get_collection_by_id(connection, collection_id)
+            index = self.index(collection)
+            if index is None:
+                return
+            try:
+                checkpoint = index.checkpoint()
+                if checkpoint == collection.sequence:
+                    return
+                if checkpoint > collection.sequence:
+                    raise IndexDamaged("It is ahead of the database, which seems to be an older copy.")
+                entries = self._entries(connection, collection, checkpoint)
+                removed = chunk_store.removals_after(connection, collection.id, checkpoint, collection.sequence)
+                first = next(entries, None)
+                if first is not None or removed:
+                    index.publish(chain([first] if first else [], entries), removed, collection.sequence)
+            except IndexDamaged as error:
+                logger.warning("index of %r: %s", collection.name, error.message)
+                self._rebuild(connection, collection, index)
+
+    def rebuild(self, collection_id: str, progress: Callable[[int], None] | None = None) -> None:
+        """Make the index anew from the database, without embedding again. `progress` is told the chunks so far."""
+        with self._publishing(collection_id), self._database.read() as connection:
+            collection = get_collection_by_id(connection, collection_id)
+            index = self.index(collection)
+            if index is not None:
+                self._rebuild(connection, collection, index, progress)
+
+    def sync_all(self) -> None:
+        """Every collection; and the directories of deleted ones are removed."""
+        with self._database.read() as connection:
+            collections = list_collections(connection)
+        for collection in collections:
+            self.sync(collection.id)
+        known = {collection.id for collection in collections}
+        if self._directory.exists():
+            for path in self._directory.iterdir():
+                if path.is_dir() and path.name.startswith("col_") and path.name not in known:
+                    self.forget(path.name)
+
+    def forget(self, collection_id: str) -> None:
+        """The collection is deleted: so is its index."""
+        with self._lock:
+            self._indexes.pop(collection_id, None)
+            self._live.pop(collection_id, None)
+        shutil.rmtree(self._directory / collection_id, ignore_errors=True)
+
+    def heal(self, collection_id: str) -> None:
+        """After a search met a damaged index: rebuild it from the database, unless another thread just did.
+
+        Raises `IndexUnavailable` where it cannot be written.
+        """
+        try:
+            with self._publishing(collection_id), self._database.read() as connection:
+                collection = get_collection_by_id(connection, collection_id)
+                index = self.index(collection)
+                if index is not None and index.verify():
+                    self._rebuild(connection, collection, index)
+        except OSError as error:
+            raise IndexUnavailable from error
+
+    def lag(self, collection: Collection) -> int:
+        """How many changes of the collection the index has not taken up."""
+        index = self.index(collection)
+        return 0 if index is None else max(0, collection.sequence - index.checkpoint())
+
+    def problems(self, collection: Collection) -> list[str]:
+        """In plain words, what is wrong with the collection's index: every file is read."""
+        index = self.index(collection)
+        if index is None:
+            return []
+        found = index.verify()
+        if found:
+            return found
+        with self._database.read() as connection:
+            expected = chunk_store.chunk_ids(connection, collection.id)
+        dense, lexical = index.ids()
+        for leg, ids in (("vector", dense), ("lexical", lexical)):
+            missing, surplus = np.setdiff1d(expected, ids), np.setdiff1d(ids, expected)
+            if len(missing):
+                found.append(f"{len(missing)} chunks are missing from the {leg} index")
+            if len(surplus):
+                found.append(f"the {leg} index holds {len(surplus)} chunks that are no longer in the database")
+        return found
+
+    def _publishing(self, collection_id: str) -> threading.Lock:
+        """One publisher a collection in this process; among processes, the index has a lock of its own."""
+        with self._lock:
+            return self._publishers.setdefault(collection_id, threading.Lock())
+
+    def _rebuild(
+        self,
+        connection: Connection,
+        collection: Collection,
+        index: LocalIndex,
+        progress: Callable[[int], None] | None = None,
+    ) -> None:
+        logger.info("rebuilding the index of %r", collection.name)
+        index.rebuild(_counted(self._entries(connection, collection, 0), progress), collection.sequence)
+
+    def _entries(self, connection: Connection, collection: Collection, after: int) -> Iterator[IndexEntry]:
+        for chunk in chunk_store.chunks_after(connection, collection.id, after, collection.sequence):
+            yield IndexEntry(chunk.id, chunk.first_id, chunk.embedding, chunk.text)
+
+
+def _counted(entries: Iterator[IndexEntry], progress: Callable[[int], None] | None) -> Iterator[IndexEntry]:
+    for count, entry in enumerate(entries, start=1):
+        if progress is not None and count % 1000 == 0:
+            progress(count)
+        yield entry
