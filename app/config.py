@@ -14,7 +14,13 @@ DEFAULT_EMBEDDING_MODEL = "all-MiniLM-L6-v2"
 class Settings(BaseSettings):
     """Everything an operator can set. The README's table is this class in prose."""
 
-    model_config = SettingsConfigDict(env_prefix="FOOTNOTE_", env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="FOOTNOTE_",
+        env_file=".env",
+        env_ignore_empty=True,  # compose passes `NAME=` for what the operator left blank
+        extra="ignore",
+        frozen=True,
+    )
 
     # Where things are
     data_dir: Path = Path("data")
@@ -65,12 +71,6 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
-
-    @field_validator("llm_base_url", "llm_model", "llm_api_key", "database_url", mode="before")
-    @classmethod
-    def _empty_is_unset(cls, value: object) -> object:
-        # Compose passes `NAME=` for a setting that the operator left blank.
-        return None if value == "" else value
 
     @property
     def index_dir(self) -> Path:

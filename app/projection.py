@@ -154,7 +154,10 @@ class Projection:
     def lag(self, collection: Collection) -> int:
         """How many changes of the collection the index has not taken up."""
         index = self.index(collection)
-        return 0 if index is None else max(0, collection.sequence - index.checkpoint())
+        if index is None:
+            return 0
+        with self._database.read() as connection:
+            return chunk_store.count_changes_after(connection, collection.id, index.checkpoint())
 
     def problems(self, collection: Collection) -> list[str]:
         """In plain words, what is wrong with the collection's index: every file is read."""

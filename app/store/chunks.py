@@ -122,6 +122,14 @@ def removals_after(connection: Connection, collection_id: str, after: int, until
     return list(connection.scalars(query))
 
 
+def count_changes_after(connection: Connection, collection_id: str, after: int) -> int:
+    """Chunks added and versions removed behind a sequence number: what an index at that number lacks."""
+    added = select(func.count()).select_from(chunks).where(chunks.c.collection_id == collection_id, chunks.c.id > after)
+    removed = select(func.count()).select_from(removals)
+    removed = removed.where(removals.c.collection_id == collection_id, removals.c.sequence > after)
+    return (connection.scalar(added) or 0) + (connection.scalar(removed) or 0)
+
+
 def forget_removals(connection: Connection, collection_id: str, until: int) -> None:
     """The index has taken them up."""
     connection.execute(delete(removals).where(removals.c.collection_id == collection_id, removals.c.sequence <= until))

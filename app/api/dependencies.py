@@ -1,0 +1,31 @@
+"""What routes ask for, as annotated types."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from app.answering.answerer import Answerer
+from app.bootstrap import Core
+from app.retrieval.pipeline import Retriever
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The wired parts of one server process."""
+
+    core: Core
+    retriever: Retriever
+    answerer: Answerer
+    worker_problem: Callable[[], str | None]  # why no documents are ingested; None when they are, or elsewhere
+
+
+def _services(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+ServicesDep = Annotated[Services, Depends(_services)]

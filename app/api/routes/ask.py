@@ -1,0 +1,97 @@
+"""Questions and answers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+from fastapi.sse import format_sse_event
+from pydantic_core import to_json
+
+from app.answering.answerer import AskRequest
+from app.answering.events import CitationFound, Delta, Done, Event, Failed, Sources
+from app.api.dependencies import ServicesDep
+from app.api.errors import NOT_FOUND, error_body
+from app.api.routes.search import choose_top_k, find_collection
+from app.api.schemas import AnswerOut, AskIn, CitationOut, PassageOut
+from app.api.streaming import event_stream, first_then_rest, unless_client_leaves
+from app.errors import FootnoteError
+
+logger = logging.getLogger(__name__)
+router = APIRouter(tags=["answers"])
+
+_EVENTS = """The whole answer; with `stream`, server-sent events:
+
+`sources` {"passages"} before the first word · `delta` {"text"} · `citation` as soon as its sentence is complete ·
+`done` the whole answer, or `error` {"error", "partial": true, "answer"} when the language model broke off.
+"""
+
+
+@router.post(
+    "/ask",
+    response_model=AnswerOut,
+    responses={
+        **NOT_FOUND,
+        200: {"description": _EVENTS, "content": {"text/event-stream": {"schema": {"type": "string"}}}},
+    },
+)
+async def ask(body: AskIn, request: Request, services: ServicesDep) -> Response:
+    """Answer a question from a collection's documents, every sentence with its footnotes."""
+    collection = await find_collection(services, body.collection)
+    question = AskRequest(
+        question=body.question,
+        history=body.history(),
+        top_k=choose_top_k(services, collection, body.top_k),
+        filters=body.filters,
+        mode=body.mode,
+        model=body.model,
+        sampling=body.sampling(),
+        conversation_id=body.conversation_id,
+        explain=body.explain,
+    )
+    if body.stream:
+        events = services.answerer.ask(question, collection=collection)
+        # The first event is awaited here: what is wrong with the request still gets its own status.
+        started = await unless_client_leaves(request, first_then_rest(events))
+        return event_stream(_encoded(started))
+    answer = await unless_client_leaves(request, services.answerer.answer(question, collection=collection))
+    return JSONResponse(AnswerOut.of(answer).model_dump(mode="json"))
+
+
+async def _encoded(events: AsyncGenerator[Event, None]) -> AsyncGenerator[bytes, None]:
+    """An exception would cut the body short: whatever happens, the last event says how it ended."""
+    async with aclosing(events):
+        try:
+            async for event in events:
+                yield _encode(*_event(event))
+        except FootnoteError as error:
+            yield _encode("error", {**error_body(error), "partial": True})
+        except Exception:
+            logger.exception("a stream failed")
+            yield _encode("error", {**error_body(FootnoteError()), "partial": True})
+
+
+def _event(event: Event) -> tuple[str, Mapping[str, Any]]:
+    match event:
+        case Sources(passages):
+            return "sources", {"passages": [PassageOut.of(passage).model_dump() for passage in passages]}
+        case Delta(text):
+            return "delta", {"text": text}
+        case CitationFound(citation):
+            return "citation", CitationOut.of(citation).model_dump()
+        case Done(answer):
+            return "done", AnswerOut.of(answer).model_dump(mode="json")
+        case Failed(error, so_far):
+            return "error", {
+                **error_body(error),
+                "partial": True,
+                "answer": AnswerOut.of(so_far).model_dump(mode="json"),
+            }
+
+
+def _encode(name: str, data: Mapping[str, Any]) -> bytes:
+    return format_sse_event(event=name, data_str=to_json(data).decode())

@@ -1,0 +1,69 @@
+"""Create, list, read, change and delete collections."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from fastapi import APIRouter, Response
+
+from app.api.dependencies import ServicesDep
+from app.api.errors import NOT_FOUND, ErrorResponse
+from app.api.schemas import CollectionChange, CollectionIn, CollectionOut, CollectionsOut
+from app.errors import Conflict
+from app.store import collections
+from app.store.uploads import sweep_blobs
+
+router = APIRouter(prefix="/collections", tags=["collections"])
+
+_CONFLICT: dict[int | str, dict[str, Any]] = {
+    409: {"model": ErrorResponse, "description": "It exists already, or must not be deleted"}
+}
+
+
+@router.post("", status_code=201, responses={**_CONFLICT})
+def create_collection(body: CollectionIn, services: ServicesDep) -> CollectionOut:
+    """A set of documents that is searched together."""
+    with services.core.database.write() as connection:
+        created = collections.create_collection(connection, body.name, body.settings.model_dump(), time.time())
+    return CollectionOut.of(created, documents=0)
+
+
+@router.get("")
+def list_collections(services: ServicesDep) -> CollectionsOut:
+    """All collections, by name."""
+    with services.core.database.read() as connection:
+        found, counts = collections.list_collections(connection), collections.count_documents(connection)
+    return CollectionsOut(collections=[CollectionOut.of(each, counts.get(each.id, 0)) for each in found])
+
+
+@router.get("/{name}", responses=NOT_FOUND)
+def read_collection(name: str, services: ServicesDep) -> CollectionOut:
+    """One collection."""
+    with services.core.database.read() as connection:
+        found, counts = collections.get_collection(connection, name), collections.count_documents(connection)
+    return CollectionOut.of(found, counts.get(found.id, 0))
+
+
+@router.patch("/{name}", responses=NOT_FOUND)
+def change_collection(name: str, body: CollectionChange, services: ServicesDep) -> CollectionOut:
+    """Change the settings that are given; the others stay."""
+    with services.core.database.write() as connection:
+        before = collections.get_collection(connection, name)
+        settings = {**before.settings, **body.settings.model_dump(exclude_unset=True)}
+        changed = collections.change_settings(connection, name, settings, time.time())
+        counts = collections.count_documents(connection)
+    return CollectionOut.of(changed, counts.get(changed.id, 0))
+
+
+@router.delete("/{name}", status_code=204, response_class=Response, responses={**NOT_FOUND, **_CONFLICT})
+def delete_collection(name: str, services: ServicesDep) -> Response:
+    """With all its documents."""
+    core = services.core
+    if name == collections.DEFAULT_COLLECTION:
+        raise Conflict("The default collection cannot be deleted; delete its documents.")
+    with core.database.write() as connection:
+        deleted = collections.delete_collection(connection, name)
+    core.projection.forget(deleted.id)
+    sweep_blobs(core.database, core.blobs)
+    return Response(status_code=204)

@@ -1,0 +1,81 @@
+"""Whether it lives, whether it can serve, and how it does."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel
+
+from app import telemetry
+from app.api.dependencies import Services, ServicesDep
+from app.errors import FootnoteError
+from app.store.chunks import count_chunks
+from app.store.collections import list_collections
+from app.store.documents import count_by_status
+from app.store.jobs import count_by_state
+from app.types import DocumentStatus, JobState
+
+router = APIRouter(tags=["service"])
+
+
+class Health(BaseModel):
+    status: str
+
+
+class Readiness(BaseModel):
+    """`ready` when every part is; otherwise each part that is not says why."""
+
+    status: str
+    problems: dict[str, str]
+
+
+@router.get("/health")
+def health() -> Health:
+    """The process answers."""
+    return Health(status="ok")
+
+
+@router.get("/ready", responses={503: {"model": Readiness, "description": "Not yet"}})
+def ready(services: ServicesDep) -> JSONResponse:
+    """Questions can be answered: the embedding model is loaded, the database is there."""
+    problems = _problems(services)
+    body = Readiness(status="not ready" if problems else "ready", problems=problems)
+    return JSONResponse(body.model_dump(), status_code=503 if problems else 200)
+
+
+@router.get("/metrics", response_class=Response)
+def metrics(services: ServicesDep) -> Response:
+    """For Prometheus."""
+    core = services.core
+    with core.database.read() as connection:
+        statuses, states = count_by_status(connection), count_by_state(connection)
+        telemetry.CHUNKS.set(count_chunks(connection))
+        collections = list_collections(connection)
+    for status in DocumentStatus:
+        telemetry.DOCUMENTS.labels(status.value).set(statuses.get(status, 0))
+    for state in JobState:
+        telemetry.JOBS.labels(state.value).set(states.get(state, 0))
+    for collection in collections:
+        index = core.projection.index(collection)
+        if index is not None:
+            description = index.describe()
+            telemetry.SEGMENTS.labels(collection.name).set(len(description.segments))
+            telemetry.INDEX_LAG.labels(collection.name).set(core.projection.lag(collection))
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _problems(services: Services) -> dict[str, str]:
+    problems = {}
+    embedder = services.core.embedder
+    if not embedder.is_ready:
+        problems["embedding"] = embedder.problem or "the embedding model is loading"
+    try:
+        with services.core.database.read() as connection:
+            list_collections(connection)
+    except FootnoteError as error:
+        problems["database"] = error.message
+    worker_problem = services.worker_problem()
+    if worker_problem:
+        problems["worker"] = worker_problem
+    return problems

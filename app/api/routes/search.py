@@ -1,0 +1,47 @@
+"""Search without an answer."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from starlette.concurrency import run_in_threadpool
+
+from app.api.dependencies import Services, ServicesDep
+from app.api.errors import NOT_FOUND
+from app.api.schemas import PassageOut, SearchIn, SearchOut
+from app.store.collections import get_collection
+from app.types import Collection
+
+router = APIRouter(tags=["search"])
+
+
+@router.post("/search", responses=NOT_FOUND, response_model_exclude_none=False)
+async def search(body: SearchIn, services: ServicesDep) -> SearchOut:
+    """The best passages for a query, with the scores of every leg."""
+    collection = await find_collection(services, body.collection)
+    found = await services.retriever.retrieve(
+        body.query,
+        collection=collection,
+        top_k=choose_top_k(services, collection, body.top_k),
+        filters=body.filters,
+        explain=body.explain,
+    )
+    return SearchOut(
+        passages=[PassageOut.of(passage) for passage in found.passages],
+        timings_ms=dict(found.timings_ms),
+        explain=None if found.explain is None else dict(found.explain),
+    )
+
+
+async def find_collection(services: Services, name: str) -> Collection:
+    """Raises `CollectionNotFound`."""
+
+    def read() -> Collection:
+        with services.core.database.read() as connection:
+            return get_collection(connection, name)
+
+    return await run_in_threadpool(read)
+
+
+def choose_top_k(services: Services, collection: Collection, requested: int | None) -> int:
+    """The request's, else the collection's, else the server's."""
+    return requested or collection.settings.get("top_k") or services.core.settings.top_k

@@ -1,0 +1,53 @@
+"""The FastAPI application."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+import httpx
+from fastapi import FastAPI
+
+from app.api import errors, page
+from app.api.auth import Keys, RequireKey
+from app.api.dependencies import Services
+from app.api.observation import ObserveRequests
+from app.api.routes import ask, collections, documents, health, openai, search
+from app.bootstrap import build_answerer, build_core, build_retriever
+from app.config import Settings
+
+logger = logging.getLogger(__name__)
+
+_DESCRIPTION = "Ask your own documents: every sentence of an answer carries a footnote that can be checked."
+
+
+def create_app(settings: Settings | None = None, *, worker_problem: Callable[[], str | None] = lambda: None) -> FastAPI:
+    """A server over the settings' data directory; `worker_problem` is asked for by `/ready`."""
+    settings = settings or Settings()
+    core = build_core(settings)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        with core:
+            core.embedder.start()
+            async with httpx.AsyncClient() as client:
+                retriever = build_retriever(core)
+                app.state.services = Services(
+                    core=core,
+                    retriever=retriever,
+                    answerer=build_answerer(core, retriever, client),
+                    worker_problem=worker_problem,
+                )
+                yield
+
+    app = FastAPI(title="Footnote", version=version("footnote"), description=_DESCRIPTION, lifespan=lifespan)
+    errors.install(app)
+    for module in (documents, search, ask, collections, openai, health):
+        app.include_router(module.router, responses=errors.RESPONSES)
+    page.install(app)
+    # The last one added is the outermost: refusals are counted too.
+    app.add_middleware(RequireKey, keys=Keys(core.database, settings.api_keys))
+    app.add_middleware(ObserveRequests)
+    return app
