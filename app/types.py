@@ -193,6 +193,7 @@ class Answer:
     confidence: float
     usage: Usage
     timings_ms: Mapping[str, float]
+    finish_reason: str | None = None  # the engine's: "stop", "length", …
     passages: tuple[Passage, ...] = ()
     explain: Mapping[str, Any] | None = None
 

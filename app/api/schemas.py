@@ -313,7 +313,9 @@ class AnswerOut(Wire):
     @classmethod
     def of(cls, answer: Answer) -> Self:
         usage = answer.usage
-        plain = _fields(answer, "text", "citations", "sentences", "usage", "timings_ms", "passages", "explain")
+        plain = _fields(
+            answer, "text", "citations", "sentences", "usage", "timings_ms", "finish_reason", "passages", "explain"
+        )
         return cls(
             **plain,
             answer=answer.text,

@@ -60,8 +60,11 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """One consistent snapshot."""
-        with _translated(), self.engine.connect() as connection, connection.begin():
-            yield connection
+        with _translated(), self.engine.connect() as connection:
+            if not self.is_sqlite:  # whose default is a snapshot a statement
+                connection = connection.execution_options(isolation_level="REPEATABLE READ")
+            with connection.begin():
+                yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:

@@ -170,7 +170,9 @@ class _Chunks:
     def _last(self, answer: Answer) -> bytes:
         delta = {"annotations": _annotations(answer, self._base_url)}
         extra = _extra(answer)
-        return self._encode({"choices": [{"index": 0, "delta": delta, "finish_reason": "stop"}], **extra})
+        return self._encode(
+            {"choices": [{"index": 0, "delta": delta, "finish_reason": _finish_reason(answer)}], **extra}
+        )
 
     def _chunk(self, delta: Mapping[str, Any]) -> bytes:
         return self._encode({"choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
@@ -192,7 +194,7 @@ def _completion(model: str, answer: Answer, base_url: str) -> dict[str, Any]:
         "object": "chat.completion",
         "created": int(time.time()),
         "model": model,
-        "choices": [{"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}],
+        "choices": [{"index": 0, "message": message, "finish_reason": _finish_reason(answer), "logprobs": None}],
         "usage": _usage(answer),
         **_extra(answer),
     }
@@ -226,6 +228,10 @@ def _annotations(answer: Answer, base_url: str) -> list[dict[str, Any]]:
                 }
             )
     return annotations
+
+
+def _finish_reason(answer: Answer) -> str:
+    return answer.finish_reason or "stop"
 
 
 def _usage(answer: Answer) -> dict[str, int]:

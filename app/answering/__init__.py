@@ -1,0 +1,1 @@
+"""From a question and retrieved passages to an answer whose every sentence can be checked."""

@@ -1,0 +1,47 @@
+"""What an answer looks like while it is made: the events that `Answerer.ask` yields, in this order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.errors import FootnoteError
+from app.types import Answer, Citation, Passage
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The passages, before the first word; a citation's marker counts from 1 in them."""
+
+    passages: tuple[Passage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """The next piece of the text."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class CitationFound:
+    """A citation of a sentence that is now complete."""
+
+    citation: Citation
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The whole answer. The last event."""
+
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The language model broke off after its first word. The last event, with what was said so far."""
+
+    error: FootnoteError
+    answer_so_far: Answer
+
+
+Event = Sources | Delta | CitationFound | Done | Failed

@@ -1,0 +1,73 @@
+"""Passages read once: cut into sentences with their terms, for confidence, extraction and verification alike."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from app.index.analysis import analyse
+from app.sentences import split_sentences
+from app.types import Passage
+
+# A table without full stops or a legal clause can be one "sentence" of pages; nobody reads that as a quote.
+MAX_SENTENCE_CHARACTERS = 300
+_CLAUSE_END = re.compile(r"[,;:，；：、|\n]\s*|\s+")
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceSentence:
+    """A sentence of a passage, `passage.text[start:end]`, or a piece of a very long one."""
+
+    passage: int  # position among the passages, from 0
+    start: int
+    end: int
+    terms: Counter[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """The passages of one request, their sentences, and the terms of each passage."""
+
+    passages: tuple[Passage, ...]
+    sentences: tuple[EvidenceSentence, ...]
+    terms: tuple[frozenset[str], ...]  # by passage
+
+    def text(self, sentence: EvidenceSentence) -> str:
+        return self.passages[sentence.passage].text[sentence.start : sentence.end]
+
+
+def read_passages(passages: Sequence[Passage]) -> Evidence:
+    """Cut passages into sentences and analyse them."""
+    sentences = tuple(
+        EvidenceSentence(position, start, end, Counter(analyse(passage.text[start:end])))
+        for position, passage in enumerate(passages)
+        for start, end in _pieces(passage.text)
+    )
+    terms: list[set[str]] = [set() for _ in passages]
+    for sentence in sentences:
+        terms[sentence.passage].update(sentence.terms)
+    return Evidence(tuple(passages), sentences, tuple(map(frozenset, terms)))
+
+
+def _pieces(text: str) -> Iterator[tuple[int, int]]:
+    for start, end in split_sentences(text):
+        while end - start > MAX_SENTENCE_CHARACTERS:
+            cut = _last_clause_end(text, start, start + MAX_SENTENCE_CHARACTERS)
+            yield start, cut
+            start = cut
+            while start < end and text[start].isspace():
+                start += 1
+        if start < end:
+            yield start, end
+
+
+def _last_clause_end(text: str, start: int, limit: int) -> int:
+    """Where to cut before `limit`: behind punctuation or white space in the second half, else at the limit."""
+    cut = limit
+    for match in _CLAUSE_END.finditer(text, start + (limit - start) // 2, limit):
+        cut = match.end()
+    while cut > start + 1 and text[cut - 1].isspace():
+        cut -= 1
+    return cut

@@ -1,0 +1,84 @@
+"""A real vLLM and a real Footnote in front of it, each in processes of its own on loopback.
+
+`make test-vllm` names the Python that vLLM is installed for; without it nothing here is collected.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import openai
+import pytest
+
+from app.client import Client
+from tests.vllm.servers import ROOT, ServerProcess, Vllm
+
+ENGINE_PYTHON = os.environ.get("FOOTNOTE_TEST_VLLM_PYTHON")
+SAMPLES = [path for path in sorted((ROOT / "samples").iterdir()) if path.suffix in {".docx", ".html", ".md", ".pdf"}]
+
+collect_ignore_glob = [] if ENGINE_PYTHON else ["test_*.py"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The engine takes 30 seconds to start, and minutes on a busy machine."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.timeout(600))
+
+
+@pytest.fixture(scope="session")
+def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vllm]:
+    assert ENGINE_PYTHON
+    folder = tmp_path_factory.mktemp("vllm")
+    script = Path(__file__).with_name("tiny_model.py")
+    subprocess.run([ENGINE_PYTHON, script, folder / "model"], cwd=folder, check=True)
+    server = Vllm(ENGINE_PYTHON, folder)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def engine(vllm: Vllm) -> Vllm:
+    """The engine, idle; started again when a test has killed it."""
+    if not vllm.is_ready():
+        vllm.stop()
+        vllm.start()
+    vllm.wait_for_load(running=0, waiting=0)
+    return vllm
+
+
+@pytest.fixture(scope="session")
+def footnote(vllm: Vllm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """The embedded default with the engine behind it; it has read the samples."""
+    folder = tmp_path_factory.mktemp("footnote")
+    settings = {"FOOTNOTE_DATA_DIR": str(folder / "data"), "FOOTNOTE_LLM_BASE_URL": f"{vllm.url}/v1"}
+    server = ServerProcess([sys.executable, "-m", "app", "serve"], settings, folder, ready_path="/ready")
+    try:
+        server.start()
+        with Client(server.url) as client:
+            uploaded = [client.upload(path, collection="default")["id"] for path in SAMPLES]
+            status = {document["id"]: document["status"] for document in client.follow(uploaded)}
+        assert set(status.values()) == {"ready"}
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def http(footnote: ServerProcess) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=footnote.url, timeout=120, trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture
+def openai_client(footnote: ServerProcess) -> Iterator[openai.OpenAI]:
+    http_client = openai.DefaultHttpxClient(trust_env=False)
+    with openai.OpenAI(
+        base_url=f"{footnote.url}/v1", api_key="none is needed", timeout=120, max_retries=0, http_client=http_client
+    ) as client:
+        yield client

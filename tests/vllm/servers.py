@@ -1,0 +1,144 @@
+"""Server processes for the tests: started, watched, killed, and started again on the same port."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+ROOT = Path(__file__).resolve().parents[2]
+HOST = "127.0.0.1"
+_START_SECONDS = 300
+_STOP_SECONDS = 20
+
+
+class ServerProcess:
+    """One server and whatever it starts, in a process group of their own."""
+
+    def __init__(
+        self, command: Sequence[str], environment: Mapping[str, str], folder: Path, *, ready_path: str
+    ) -> None:
+        """It works in `folder`, and writes its log there."""
+        with socket.socket() as probe:
+            probe.bind((HOST, 0))
+            port = probe.getsockname()[1]
+        self.url = f"http://{HOST}:{port}"
+        self._command = [*command, "--host", HOST, "--port", str(port)]
+        # Only what the tests say: not the settings of whoever runs them.
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("FOOTNOTE_", "VLLM_"))}
+        self._environment = inherited | {"HF_HUB_OFFLINE": "1", **environment}
+        self._folder = folder
+        self._ready_url = f"{self.url}{ready_path}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Returns when it is ready."""
+        with (self._folder / "server.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command, cwd=self._folder, env=self._environment, stdout=log, stderr=log, process_group=0
+            )
+        process = self._process
+        wait_for(lambda: self.is_ready() or process.poll() is not None, _START_SECONDS)
+        assert process.poll() is None, (self._folder / "server.log").read_text(errors="replace")[-4000:]
+
+    def is_ready(self) -> bool:
+        with suppress(httpx.TransportError):
+            return httpx.get(self._ready_url, trust_env=False).is_success
+        return False
+
+    def stop(self) -> None:
+        """Ask it to end, and then see to it that nothing of it is left."""
+        if self._process is not None:
+            self._process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(_STOP_SECONDS)
+            self.kill()
+
+    def kill(self) -> None:
+        """SIGKILL for the server and all its children at once, as when the machine is lost."""
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+
+class Vllm(ServerProcess):
+    """A vLLM that serves a tiny model on the CPU, one request at a time."""
+
+    model = "tiny"
+    context_tokens = 4096
+
+    def __init__(self, python: str, folder: Path) -> None:
+        command = [python, "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder / "model")]
+        command += ["--served-model-name", self.model, "--max-model-len", str(self.context_tokens)]
+        command += ["--dtype", "bfloat16", "--max-num-seqs", "1", "--enforce-eager"]
+        # A prompt in one piece: on a CPU, this vLLM crashes where a seeded request is computed in several.
+        command += ["--max-num-batched-tokens", str(self.context_tokens)]
+        environment = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
+        super().__init__(command, environment, folder, ready_path="/health")
+
+    def start(self) -> None:
+        """Returns when it has answered once: the first answer may take long, and is nobody's fault."""
+        super().start()
+        body = {"model": self.model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 4}
+        httpx.post(f"{self.url}/v1/chat/completions", json=body, timeout=120, trust_env=False).raise_for_status()
+
+    def kill_core(self) -> None:
+        """SIGKILL for the process that computes, as when it runs out of memory; the one that serves stays."""
+        assert self._process is not None
+        listing = subprocess.run(
+            ["ps", "-A", "-o", "pid=,pgid=,args="], capture_output=True, text=True, check=True
+        ).stdout
+        processes = [line.split(None, 2) for line in listing.splitlines()]
+        (core,) = (
+            int(pid) for pid, group, command in processes if int(group) == self._process.pid and "EngineCore" in command
+        )
+        os.kill(core, signal.SIGKILL)
+
+    def count(self, metric: str) -> float:
+        """A metric of `/metrics`, summed over its labels."""
+        return self._counts()[metric]
+
+    def wait_for_load(self, *, running: int, waiting: int, seconds: float = 10) -> None:
+        """Until that many requests have a slot, and that many wait for one."""
+        wanted = (running, waiting)
+        wait_for(lambda: self._load() == wanted, seconds, lambda: f"{self._load()} is not {wanted}")
+
+    @contextmanager
+    def occupied(self) -> Iterator[None]:
+        """Its only slot is taken."""
+        body = {"model": self.model, "messages": [{"role": "user", "content": "Hello"}], "stream": True}
+        with httpx.stream("POST", f"{self.url}/v1/chat/completions", json=body | {"ignore_eos": True}, trust_env=False):
+            self.wait_for_load(running=1, waiting=0)
+            yield
+        self.wait_for_load(running=0, waiting=0)
+
+    def _load(self) -> tuple[float, float]:
+        counts = self._counts()
+        return counts["vllm:num_requests_running"], counts["vllm:num_requests_waiting"]
+
+    def _counts(self) -> dict[str, float]:
+        counts: dict[str, float] = {}
+        for family in text_string_to_metric_families(httpx.get(f"{self.url}/metrics", trust_env=False).text):
+            for sample in family.samples:
+                counts[sample.name] = counts.get(sample.name, 0) + sample.value
+        return counts
+
+
+def wait_for(
+    condition: Callable[[], bool], seconds: float, describe: Callable[[], str] = lambda: "waited in vain"
+) -> None:
+    """Until the condition holds; `AssertionError` when it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, describe()
+        time.sleep(0.02)
