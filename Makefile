@@ -11,10 +11,10 @@ STAMP_VLLM := $(VENV_VLLM)/.installed
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check test-vllm bench clean
+.PHONY: help setup demo serve test check test-vllm test-crash bench clean
 
 help: ## List these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## Make .venv and install everything into it
 	@:
@@ -36,6 +36,9 @@ check: $(STAMP) ## Lint, check formats and types, run the tests
 
 test-vllm: $(STAMP) $(STAMP_VLLM) ## Run the tests against a real vLLM on the CPU (installs 3.5 GB)
 	@FOOTNOTE_TEST_VLLM_PYTHON=$(abspath $(VENV_VLLM)/bin/python) $(BIN)/python -m pytest tests/vllm
+
+test-crash: $(STAMP) ## Kill server and worker at 50 moments of 200 uploads, and count what is left
+	@FOOTNOTE_TEST_CRASHES=50 FOOTNOTE_TEST_CRASH_DOCUMENTS=200 $(BIN)/python -m pytest tests/acceptance -s
 
 bench: $(STAMP) ## Run the benchmarks
 	@$(BIN)/python -m benchmarks

@@ -99,6 +99,7 @@ class Chunk:
     page: int | None  # counts from 1; of the first character
     headings: tuple[str, ...]
     tokens: int  # by the embedder's own tokenizer
+    page_breaks: tuple[tuple[int, int], ...] = ()  # start and number of each further page that begins inside
 
     @property
     def indexed_text(self) -> str:
@@ -135,6 +136,15 @@ class Passage:
     text: str
     score: float  # fused, 0 to 1 within one search
     scores: Scores
+    page_breaks: tuple[tuple[int, int], ...] = ()  # as of its chunk
+
+    def page_at(self, offset: int) -> int | None:
+        """The page of a character of the document that stands in this passage."""
+        page = self.page
+        for start, following in self.page_breaks:
+            if start <= offset:
+                page = following
+        return page
 
 
 @dataclass(frozen=True, slots=True)

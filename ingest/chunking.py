@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 from app.sentences import split_sentences
 from app.types import Chunk
@@ -38,8 +38,8 @@ def chunk(text: str, spans: Sequence[Span], count_tokens: CountTokens, budget: i
     """Chunks of at most `budget` tokens, in order, each beginning with up to `overlap` tokens of the one before.
 
     `text` and `spans` are what `assemble` returns; `count_tokens` gives the number of tokens of each of many texts. A
-    chunk has one heading path; it may run over pages, and has the page of its first character. Every character that is
-    not white space is in some chunk, and `text[start:end] == chunk.text`.
+    chunk has one heading path; it may run over pages: it has the page of its first character, and knows where others
+    begin. Every character that is not white space is in some chunk, and `text[start:end] == chunk.text`.
     """
     if budget < 1:
         raise ValueError("the budget must be positive")
@@ -50,10 +50,20 @@ def chunk(text: str, spans: Sequence[Span], count_tokens: CountTokens, budget: i
     for (_, _, headings), block_units in zip(blocks, units, strict=True):
         for first, end in _pack(block_units, budget, min(overlap, budget // 2)):
             start, stop = block_units[first].start, block_units[end - 1].end
-            page = spans[bisect_right(starts, start) - 1].page
+            page, breaks = _pages(spans[bisect_right(starts, start) - 1 : bisect_left(starts, stop)])
             tokens = sum(unit.tokens for unit in block_units[first:end])
-            chunks.append(Chunk(len(chunks), start, stop, text[start:stop], page, headings, tokens))
+            chunks.append(Chunk(len(chunks), start, stop, text[start:stop], page, headings, tokens, breaks))
     return chunks
+
+
+def _pages(spans: Sequence[Span]) -> tuple[int | None, tuple[tuple[int, int], ...]]:
+    """The page of the first span, and where the others begin a new one."""
+    breaks = [
+        (span.start, span.page)
+        for before, span in pairwise(spans)
+        if span.page is not None and span.page != before.page
+    ]
+    return spans[0].page, tuple(breaks)
 
 
 def _blocks(text: str, spans: Sequence[Span]) -> Iterator[tuple[int, int, tuple[str, ...]]]:

@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.2
 _HOUSEKEEPING_SECONDS = 2.0
+_SWEEP_SECONDS = 3600.0
 
 
 class Worker:
@@ -176,12 +177,13 @@ class Worker:
 
     def _keep_house(self) -> None:
         """What no job does: removals reach the index, damaged indexes are rebuilt, unused blobs go."""
-        try:
-            sweep_blobs(self._database, self._blobs)
-        except (FootnoteError, OSError) as error:
-            logger.warning("unused blobs could not be removed: %s", error)
-        while not self._stop.wait(_HOUSEKEEPING_SECONDS):
+        swept_at = float("-inf")
+        while not self._stop.is_set():
             try:
+                if time.monotonic() - swept_at > _SWEEP_SECONDS:
+                    swept_at = time.monotonic()
+                    sweep_blobs(self._database, self._blobs)
                 self._projection.sync_all()
             except (FootnoteError, OSError) as error:
-                logger.warning("the index could not be brought up to date: %s", error)
+                logger.warning("housekeeping failed: %s", error)
+            self._stop.wait(_HOUSEKEEPING_SECONDS)

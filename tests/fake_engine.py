@@ -195,7 +195,7 @@ class FakeEngine:
         sending = asyncio.create_task(_send(reply, writer))
         try:
             await asyncio.wait({hung_up, sending}, return_when=asyncio.FIRST_COMPLETED)
-            if not sending.done():
+            if not sending.done() or isinstance(sending.exception(), ConnectionError):
                 self.left += 1
         finally:
             for task in (hung_up, sending):

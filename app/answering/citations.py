@@ -112,7 +112,7 @@ def cite(text: str, marker: int, evidence: Evidence) -> Citation:
         document_id=passage.document_id,
         version=passage.version,
         filename=passage.filename,
-        page=passage.page,
+        page=passage.page_at(passage.start + start),
         chunk_id=passage.chunk_id,
         start=passage.start + start,
         end=passage.start + end,

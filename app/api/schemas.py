@@ -190,7 +190,9 @@ class PassageOut(Wire):
     @classmethod
     def of(cls, passage: Passage) -> Self:
         scores = ScoresOut(dense=passage.scores.dense, lexical=passage.scores.lexical, rerank=passage.scores.rerank)
-        return cls(**_fields(passage, "headings", "scores"), headings=list(passage.headings), scores=scores)
+        return cls(
+            **_fields(passage, "headings", "scores", "page_breaks"), headings=list(passage.headings), scores=scores
+        )
 
 
 class SearchIn(Wire):

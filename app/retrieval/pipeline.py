@@ -142,6 +142,7 @@ def _passage(stored: StoredChunk, candidate: Candidate) -> Passage:
         text=chunk.text,
         score=candidate.score,
         scores=Scores(dense=candidate.dense, lexical=candidate.lexical),
+        page_breaks=chunk.page_breaks,
     )
 
 

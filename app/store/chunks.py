@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, func, insert, select, update
 
 from app.store.collections import advance_sequence
 from app.store.tables import chunks, documents, removals, versions
@@ -75,6 +75,7 @@ def store_chunks(
             "start": chunk.start,
             "end": chunk.end,
             "page": chunk.page,
+            "page_breaks": [list(each) for each in chunk.page_breaks],
             "tokens": chunk.tokens,
             "headings": list(chunk.headings),
             "text": chunk.text,
@@ -128,11 +129,6 @@ def count_changes_after(connection: Connection, collection_id: str, after: int) 
     removed = select(func.count()).select_from(removals)
     removed = removed.where(removals.c.collection_id == collection_id, removals.c.sequence > after)
     return (connection.scalar(added) or 0) + (connection.scalar(removed) or 0)
-
-
-def forget_removals(connection: Connection, collection_id: str, until: int) -> None:
-    """The index has taken them up."""
-    connection.execute(delete(removals).where(removals.c.collection_id == collection_id, removals.c.sequence <= until))
 
 
 def live_chunks(connection: Connection, collection_id: str, ids: Sequence[int]) -> dict[int, StoredChunk]:
@@ -194,5 +190,6 @@ def _stored_chunk(row: Row[Any]) -> StoredChunk:
             page=row.page,
             headings=tuple(row.headings),
             tokens=row.tokens,
+            page_breaks=tuple((start, page) for start, page in row.page_breaks),
         ),
     )

@@ -14,10 +14,10 @@ from typing import Any, Self
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError, OperationalError
 
 from app.config import Settings
-from app.errors import ConfigurationError, StorageFull, Unavailable
+from app.errors import ConfigurationError, InvalidRequest, StorageFull, Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -150,6 +150,8 @@ def _begin_sqlite(connection: Connection) -> None:
 def _translated() -> Iterator[None]:
     try:
         yield
+    except DataError as error:  # PostgreSQL's text has no NUL
+        raise InvalidRequest("A value cannot be stored: it holds a character that no text has.") from error
     except OperationalError as error:
         message = str(error.orig).lower()
         if "disk is full" in message or "no space left" in message or "disk i/o error" in message:

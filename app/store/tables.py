@@ -99,6 +99,7 @@ chunks = Table(
     Column("start", Integer, nullable=False),
     Column("end", Integer, nullable=False),
     Column("page", Integer),
+    Column("page_breaks", JSON, nullable=False),
     Column("tokens", Integer, nullable=False),
     Column("headings", JSON, nullable=False),
     Column("text", Text, nullable=False),

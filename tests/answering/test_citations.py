@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.answering.citations import cited_sentences, complete_sentences, missing_names, missing_numbers, verify
+from app.answering.citations import cite, cited_sentences, complete_sentences, missing_names, missing_numbers, verify
 from app.answering.evidence import read_passages
 from app.index.analysis import analyse
 from app.types import Support
@@ -114,6 +116,14 @@ def test_a_verbatim_sentence_quotes_itself() -> None:
     answer = "It took eight years to build [2]"
     _, (citation,) = verify(answer, cited_sentences(answer)[0], EVIDENCE)
     assert (citation.quote, citation.score) == ("It took eight years to build", 1.0)
+
+
+def test_a_quote_has_its_own_page() -> None:
+    """A passage may run over pages: the footnote names the page on which its quote begins."""
+    over_pages = replace(passage(PANTHERS, start=100), page_breaks=((100 + PANTHERS.index("Kawann"), 2),))
+    evidence = read_passages([over_pages])
+    assert cite("The Panthers gave up 308 points.", 1, evidence).page == 1
+    assert cite("Kawann Short led with 11 sacks.", 1, evidence).page == 2
 
 
 def test_markers_without_a_passage_are_dropped() -> None:

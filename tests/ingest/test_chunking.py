@@ -89,12 +89,13 @@ def test_bare_heading() -> None:
 
 
 def test_pages() -> None:
-    """A sentence may run over a page; the chunk has the page of its first character."""
+    """A sentence may run over a page; its chunk has the page of its first character, and knows where others begin."""
     first = "It begins on this page and"
     second = f"ends on that one. {prose(3)}"
     _, chunks = chunks_of(Section(first, 1), Section(second, 2, joint=" "), budget=12)
     assert chunks[0].text == "It begins on this page and ends on that one."
     assert [piece.page for piece in chunks] == [1, 2, 2, 2]
+    assert [piece.page_breaks for piece in chunks] == [((len(first) + 1, 2),), (), (), ()]
 
 
 def test_no_tiny_tail() -> None:
