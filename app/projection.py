@@ -90,45 +90,33 @@ class Projection:
         Safe to call from anywhere at any time; a damaged index is rebuilt on the way. Threads that wait here for
         another one's publish usually find that it took up their changes too.
         """
-        with self._publishing(collection_id), self._database.read() as connection:
-            collection = get_collection_by_id(connection, collection_id)
-            index = self.index(collection)
+        with self._publishing(collection_id):
+            index = self._index_of(collection_id)
             if index is None:
                 return
             try:
-                checkpoint = index.checkpoint()
-                if checkpoint == collection.sequence:
-                    return
-                if checkpoint > collection.sequence:
-                    raise IndexDamaged("It is ahead of the database, which seems to be an older copy.")
-                entries = self._entries(connection, collection, checkpoint)
-                removed = chunk_store.removals_after(connection, collection.id, checkpoint, collection.sequence)
-                first = next(entries, None)
-                if first is not None or removed:
-                    index.publish(chain([first] if first else [], entries), removed, collection.sequence)
+                self._follow(collection_id, index)
             except IndexDamaged as error:
-                logger.warning("index of %r: %s", collection.name, error.message)
-                self._rebuild(connection, collection, index)
+                logger.warning("index of %s: %s", collection_id, error.message)
+                self._rebuild(collection_id, index)
 
     def rebuild(self, collection_id: str, progress: Callable[[int], None] | None = None) -> None:
         """Make the index anew from the database, without embedding again. `progress` is told the chunks so far."""
-        with self._publishing(collection_id), self._database.read() as connection:
-            collection = get_collection_by_id(connection, collection_id)
-            index = self.index(collection)
+        with self._publishing(collection_id):
+            index = self._index_of(collection_id)
             if index is not None:
-                self._rebuild(connection, collection, index, progress)
+                self._rebuild(collection_id, index, progress)
 
     def sync_all(self) -> None:
         """Every collection; and the directories of deleted ones are removed."""
+        # Listed before the collections: whatever is not among those is of a deleted one, not of a new one.
+        found = [path.name for path in self._directory.glob("col_*")]
         with self._database.read() as connection:
             collections = list_collections(connection)
         for collection in collections:
             self.sync(collection.id)
-        known = {collection.id for collection in collections}
-        if self._directory.exists():
-            for path in self._directory.iterdir():
-                if path.is_dir() and path.name.startswith("col_") and path.name not in known:
-                    self.forget(path.name)
+        for deleted in set(found).difference(collection.id for collection in collections):
+            self.forget(deleted)
 
     def forget(self, collection_id: str) -> None:
         """The collection is deleted: so is its index."""
@@ -143,11 +131,10 @@ class Projection:
         Raises `IndexUnavailable` where it cannot be written.
         """
         try:
-            with self._publishing(collection_id), self._database.read() as connection:
-                collection = get_collection_by_id(connection, collection_id)
-                index = self.index(collection)
+            with self._publishing(collection_id):
+                index = self._index_of(collection_id)
                 if index is not None and index.verify():
-                    self._rebuild(connection, collection, index)
+                    self._rebuild(collection_id, index)
         except OSError as error:
             raise IndexUnavailable from error
 
@@ -183,19 +170,34 @@ class Projection:
         with self._lock:
             return self._publishers.setdefault(collection_id, threading.Lock())
 
-    def _rebuild(
-        self,
-        connection: Connection,
-        collection: Collection,
-        index: LocalIndex,
-        progress: Callable[[int], None] | None = None,
-    ) -> None:
-        logger.info("rebuilding the index of %r", collection.name)
-        index.rebuild(_counted(self._entries(connection, collection, 0), progress), collection.sequence)
+    def _index_of(self, collection_id: str) -> LocalIndex | None:
+        with self._database.read() as connection:
+            return self.index(get_collection_by_id(connection, collection_id))
 
-    def _entries(self, connection: Connection, collection: Collection, after: int) -> Iterator[IndexEntry]:
-        for chunk in chunk_store.chunks_after(connection, collection.id, after, collection.sequence):
-            yield IndexEntry(chunk.id, chunk.first_id, chunk.embedding, chunk.text)
+    def _follow(self, collection_id: str, index: LocalIndex) -> None:
+        # Before the snapshot of the database: what another process publishes in between is skipped, and not taken for
+        # an index that is ahead.
+        checkpoint = index.checkpoint()
+        with self._database.read() as connection:
+            sequence = get_collection_by_id(connection, collection_id).sequence
+            if checkpoint > sequence:
+                raise IndexDamaged("It is ahead of the database, which seems to be an older copy.")
+            entries = _entries(connection, collection_id, checkpoint, sequence)
+            removed = chunk_store.removals_after(connection, collection_id, checkpoint, sequence)
+            first = next(entries, None)
+            if first is not None or removed:
+                index.publish(chain([first] if first else [], entries), removed, sequence)
+
+    def _rebuild(self, collection_id: str, index: LocalIndex, progress: Callable[[int], None] | None = None) -> None:
+        logger.info("rebuilding the index of %s", collection_id)
+        with self._database.read() as connection:
+            sequence = get_collection_by_id(connection, collection_id).sequence
+            index.rebuild(_counted(_entries(connection, collection_id, 0, sequence), progress), sequence)
+
+
+def _entries(connection: Connection, collection_id: str, after: int, until: int) -> Iterator[IndexEntry]:
+    for chunk in chunk_store.chunks_after(connection, collection_id, after, until):
+        yield IndexEntry(chunk.id, chunk.first_id, chunk.embedding, chunk.text)
 
 
 def _counted(entries: Iterator[IndexEntry], progress: Callable[[int], None] | None) -> Iterator[IndexEntry]:
