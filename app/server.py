@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 import signal
+import socket
 import sys
 
 import uvicorn
@@ -35,13 +36,15 @@ def serve(settings: Settings, *, worker: bool = True) -> None:
         timeout_graceful_shutdown=round(settings.shutdown_grace_seconds),
     )
     # First of all: a port that is taken ends it here, before a model is loaded or a worker started.
-    sockets = [config.bind_socket()]
+    listener = config.bind_socket()
+    # uvicorn sets this for sockets of its own only; without it, a response in two writes waits 40 ms for an ACK.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     # uvicorn raises the signal again after its shutdown; by default that would end us before the worker is told.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     if supervisor is not None:
         supervisor.start()
     try:
-        uvicorn.Server(config).run(sockets)
+        uvicorn.Server(config).run([listener])
     except KeyboardInterrupt:
         pass  # likewise raised again, when everything has been shut down
     finally:

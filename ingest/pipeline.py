@@ -1,15 +1,15 @@
-"""One job, from the blob to a live version: parse → chunk → embed → store → publish → make live."""
+"""A few jobs together, from the blobs to live versions: parse → chunk → embed → store → publish → make live."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from app.embedding import Embedder, Vectors
-from app.errors import EmptyDocument
+from app.errors import EmptyDocument, LeaseLost
 from app.projection import Projection
 from app.store import documents, jobs
 from app.store.blobs import BlobStore
@@ -26,17 +26,23 @@ from ingest.sections import assemble
 _CHUNKS_PER_REPORT = 128
 
 
+# From this size on, cutting takes long enough to be told of.
+_LARGE_BYTES = 1024 * 1024
+
+
 class Stopping(Exception):
     """The worker was asked to stop, and the job will be handed back."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A version's text, cut."""
+    """A version on its way, with its chunks; those of an earlier attempt may be stored already."""
 
-    text: str
-    pages: int | None
-    chunks: list[Chunk]
+    job: Job
+    document: Document
+    text: str = ""
+    pages: int | None = None
+    chunks: tuple[Chunk, ...] = ()
 
 
 class Pipeline:
@@ -63,30 +69,40 @@ class Pipeline:
         self._chunk_overlap_tokens = chunk_overlap_tokens
         self._clock = clock
 
-    def run(self, job: Job, should_stop: Callable[[], bool]) -> None:
-        """Bring the job's version to `ready`. An attempt goes on where the last one had stored its chunks.
+    def run(self, batch: Sequence[Job], should_stop: Callable[[], bool]) -> dict[Job, Exception | None]:
+        """Bring the jobs' versions to `ready`, and tell what became of each: None, or what went wrong.
 
-        Raises `LeaseLost`, `IngestionError` for what is wrong with the document, and whatever goes wrong around it.
+        That is `LeaseLost`, an `IngestionError` for what is wrong with the document, `Stopping`, or whatever goes wrong
+        around it. An attempt goes on where the last one had stored its chunks.
         """
+        outcomes: dict[Job, Exception | None] = {}
+        prepared: list[Prepared] = []
+        for job in batch:
+            try:
+                prepared.append(self._prepare(job))
+            except Exception as error:
+                outcomes[job] = error
+        try:
+            fresh = [each for each in prepared if each.chunks]
+            if fresh:
+                self._store(fresh, self._embed(fresh, should_stop))
+            for collection_id in {each.document.collection_id for each in prepared}:
+                with timed("publish"):
+                    self._projection.sync(collection_id)
+            outcomes.update(self._make_live(prepared))
+        except Exception as error:
+            outcomes.update((each.job, error) for each in prepared)
+        return outcomes
+
+    def _prepare(self, job: Job) -> Prepared:
         with self._database.read() as connection:
             document = documents.get_document(connection, job.document_id)
-            stored = stored_chunk_count(connection, document.id, job.version)
-        if not stored:
-            prepared = self._prepare(job, document)
-            embeddings = self._embed(job, document, prepared.chunks, should_stop)
-            self._store(job, document, prepared, embeddings)
-        with timed("publish"):
-            self._projection.sync(document.collection_id)
-        with self._database.write() as connection:
-            jobs.require_lease(connection, job)
-            documents.make_live(connection, documents.get_document(connection, document.id), job.version, self._clock())
-            jobs.finish(connection, job, self._clock())
-
-    def _prepare(self, job: Job, document: Document) -> Prepared:
-        self._report(job, DocumentStatus.PARSING, 0, 1)
+            if stored_chunk_count(connection, document.id, job.version):
+                return Prepared(job, document)
         with timed("parse"):
             parsed = self._parsers.parse(self._blobs.path(document.sha256), document.media_type, document.filename)
-        self._report(job, DocumentStatus.CHUNKING, 0, 1)
+        if document.bytes >= _LARGE_BYTES:
+            self._report([Prepared(job, document)], DocumentStatus.CHUNKING, 0)
         with timed("chunk"):
             text, spans = assemble(parsed.sections)
             chunks = chunk(
@@ -98,36 +114,59 @@ class Pipeline:
             )
         if not chunks:
             raise EmptyDocument
-        return Prepared(text, parsed.pages, chunks)
+        return Prepared(job, document, text, parsed.pages, tuple(chunks))
 
-    def _embed(self, job: Job, document: Document, chunks: list[Chunk], should_stop: Callable[[], bool]) -> Vectors:
-        with self._database.write() as connection:
-            collection = get_collection_by_id(connection, document.collection_id)
-            record_embedding_model(connection, collection, self._embedder.name, self._embedder.dimension)
+    def _embed(self, prepared: Sequence[Prepared], should_stop: Callable[[], bool]) -> Vectors:
+        """The embeddings of all chunks of all documents, one after the other."""
+        texts = [chunk.indexed_text for each in prepared for chunk in each.chunks]
         parts: list[Vectors] = []
-        for at in range(0, len(chunks), _CHUNKS_PER_REPORT):
+        for at in range(0, len(texts), _CHUNKS_PER_REPORT):
             if should_stop():
                 raise Stopping
-            self._report(job, DocumentStatus.EMBEDDING, at, len(chunks))
+            self._report(prepared, DocumentStatus.EMBEDDING, at)
             with timed("embed"):
-                texts = [each.indexed_text for each in chunks[at : at + _CHUNKS_PER_REPORT]]
-                parts.append(self._embedder.embed_documents(texts))
+                parts.append(self._embedder.embed_documents(texts[at : at + _CHUNKS_PER_REPORT]))
         return np.concatenate(parts)
 
-    def _store(self, job: Job, document: Document, prepared: Prepared, embeddings: Vectors) -> None:
+    def _store(self, prepared: Sequence[Prepared], embeddings: Vectors) -> None:
+        """One transaction for all; a document whose lease is lost is left out."""
+        parts = np.split(embeddings, np.cumsum([len(each.chunks) for each in prepared])[:-1])
         with timed("store"), self._database.write() as connection:
-            jobs.require_lease(connection, job)
-            store_chunks(
-                connection,
-                document,
-                job.version,
-                text=prepared.text,
-                pages=prepared.pages,
-                contents=prepared.chunks,
-                embeddings=embeddings,
-            )
+            held = set(jobs.held(connection, [each.job for each in prepared]))
+            for each, vectors in zip(prepared, parts, strict=True):
+                if each.job not in held:
+                    continue
+                collection = get_collection_by_id(connection, each.document.collection_id)
+                record_embedding_model(connection, collection, self._embedder.name, self._embedder.dimension)
+                store_chunks(
+                    connection,
+                    each.document,
+                    each.job.version,
+                    text=each.text,
+                    pages=each.pages,
+                    contents=each.chunks,
+                    embeddings=vectors,
+                )
 
-    def _report(self, job: Job, status: DocumentStatus, done: int, total: int) -> None:
+    def _make_live(self, prepared: Sequence[Prepared]) -> dict[Job, Exception | None]:
+        outcomes: dict[Job, Exception | None] = {each.job: LeaseLost() for each in prepared}
         with self._database.write() as connection:
-            jobs.require_lease(connection, job)
-            documents.set_stage(connection, job.document_id, status, done, total, self._clock())
+            for job in jobs.held(connection, [each.job for each in prepared]):
+                document = documents.get_document(connection, job.document_id)
+                documents.make_live(connection, document, job.version, self._clock())
+                jobs.finish(connection, job, self._clock())
+                outcomes[job] = None
+        return outcomes
+
+    def _report(self, prepared: Sequence[Prepared], status: DocumentStatus, done: int) -> None:
+        """How far the documents have come, `done` counted over the chunks of all."""
+        with self._database.write() as connection:
+            held = set(jobs.held(connection, [each.job for each in prepared]))
+            for each in prepared:
+                total = len(each.chunks) or 1
+                if each.job in held:
+                    mine = min(max(done, 0), total)
+                    documents.set_stage(connection, each.document.id, status, mine, total, self._clock())
+                done -= total
+        if not held:
+            raise LeaseLost

@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from app.config import Settings
@@ -26,10 +26,13 @@ logger = logging.getLogger(__name__)
 _POLL_SECONDS = 0.2
 _HOUSEKEEPING_SECONDS = 2.0
 _SWEEP_SECONDS = 3600.0
+# Small documents are worked on together: they share transactions, a publish, and full batches of the embedder.
+_JOBS_TOGETHER = 32
+_BYTES_TOGETHER = 128 * 1024
 
 
 class Worker:
-    """Runs until `stop` is called. One thread a job, one for the leases, one for the index and the blobs."""
+    """Runs until `stop` is called. A few threads for jobs, one for the leases, one for the index and the blobs."""
 
     def __init__(
         self,
@@ -86,32 +89,33 @@ class Worker:
             self._stop.set()
 
     def _work(self) -> None:
-        while (job := self._next_job()) is not None:
+        while batch := self._next_jobs():
             with self._leased_lock:
-                self._leased[job.id] = job
+                self._leased.update((job.id, job) for job in batch)
             try:
-                self._process(job)
+                self._process(batch)
             finally:
                 with self._leased_lock:
-                    self._leased.pop(job.id, None)
+                    for job in batch:
+                        self._leased.pop(job.id, None)
 
-    def _next_job(self) -> Job | None:
-        """Wait for a job; None when the worker stops. One idle thread asks for all."""
+    def _next_jobs(self) -> list[Job]:
+        """Wait for jobs; none when the worker stops. One idle thread asks for all."""
         with self._asking:
             while not self._stop.is_set():
                 try:
-                    if job := self._claim():
-                        return job
+                    if batch := self._claim():
+                        return batch
                     self._stop.wait(_POLL_SECONDS)
                 except FootnoteError as error:  # a full disk, a database out of reach: wait for better times
                     logger.warning("no job could be claimed: %s", error.message)
                     self._stop.wait(_HOUSEKEEPING_SECONDS)
-        return None
+        return []
 
-    def _claim(self) -> Job | None:
+    def _claim(self) -> list[Job]:
         with self._database.read() as connection:
             if not jobs.is_any_due(connection, self._clock()):
-                return None
+                return []
         with self._database.write() as connection:
             return jobs.claim(
                 connection,
@@ -119,25 +123,29 @@ class Worker:
                 lease_seconds=self._settings.lease_seconds,
                 max_attempts=self._settings.max_attempts,
                 now=self._clock(),
+                most_jobs=_JOBS_TOGETHER,
+                most_bytes=_BYTES_TOGETHER,
             )
 
-    def _process(self, job: Job) -> None:
+    def _process(self, batch: Sequence[Job]) -> None:
         started = time.perf_counter()
-        try:
-            self._pipeline.run(job, self._stop.is_set)
-            logger.info("%s version %d is ready (%.1f s)", job.document_id, job.version, time.perf_counter() - started)
-        except (LeaseLost, DocumentNotFound):
-            logger.info("%s: deleted, replaced, or taken over by another worker", job.document_id)
-        except Stopping:
-            self._settle(job, lambda connection: jobs.release(connection, job, self._clock()))
-        except (IngestionError, EmbeddingModelMismatch) as error:
-            logger.warning("%s failed: %s", job.document_id, error.message)
-            self._give_up(job, error.code, error.message)
-        except Exception as error:
-            self._fail_or_retry(job, error)
+        for job, error in self._pipeline.run(batch, self._stop.is_set).items():
+            match error:
+                case None:
+                    seconds = time.perf_counter() - started
+                    logger.info("%s version %d is ready (%.1f s)", job.document_id, job.version, seconds)
+                case LeaseLost() | DocumentNotFound():
+                    logger.info("%s: deleted, replaced, or taken over by another worker", job.document_id)
+                case Stopping():
+                    self._settle(job, lambda connection, job=job: jobs.release(connection, job, self._clock()))
+                case IngestionError() | EmbeddingModelMismatch():
+                    logger.warning("%s failed: %s", job.document_id, error.message)
+                    self._give_up(job, error.code, error.message)
+                case _:
+                    self._fail_or_retry(job, error)
 
     def _fail_or_retry(self, job: Job, error: Exception) -> None:
-        logger.exception("%s: attempt %d failed", job.document_id, job.attempt)
+        logger.error("%s: attempt %d failed", job.document_id, job.attempt, exc_info=error)
         if isinstance(error, FootnoteError):
             code, message = error.code, error.message
         else:

@@ -171,6 +171,12 @@ def set_stage(
     connection.execute(statement.values(status=status, stage_done=done, stage_total=total, updated_at=now))
 
 
+def begin_parsing(connection: Connection, document_ids: Sequence[str], now: float) -> None:
+    """A worker has taken them up."""
+    statement = update(documents).where(documents.c.id.in_(document_ids))
+    connection.execute(statement.values(status=DocumentStatus.PARSING, stage_done=0, stage_total=1, updated_at=now))
+
+
 def fail_document(connection: Connection, document_id: str, code: str, message: str, now: float) -> None:
     """The newest version will not become ready; an older live one goes on answering."""
     statement = update(documents).where(documents.c.id == document_id)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Update, and_, func, insert, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Row, Update, and_, func, insert, or_, select, tuple_, update
 
 from app.errors import LeaseLost
-from app.store.documents import fail_document, requeue_document
-from app.store.tables import jobs
+from app.store.documents import begin_parsing, fail_document, requeue_document
+from app.store.tables import jobs, versions
 from app.types import Job, JobState
 
 _BACKOFF_SECONDS = 2.0
@@ -35,33 +36,51 @@ def is_any_due(connection: Connection, now: float) -> bool:
     return connection.scalar(select(jobs.c.id).where(_is_due(now)).limit(1)) is not None
 
 
-def claim(connection: Connection, *, owner: str, lease_seconds: float, max_attempts: int, now: float) -> Job | None:
-    """Lease the job that has waited longest, or one whose worker has gone; None when there is nothing to do.
+def claim(
+    connection: Connection,
+    *,
+    owner: str,
+    lease_seconds: float,
+    max_attempts: int,
+    now: float,
+    most_jobs: int = 1,
+    most_bytes: int = 0,
+) -> list[Job]:
+    """Lease the jobs that have waited longest, or whose worker has gone; none when there is nothing to do.
 
-    The attempt is counted here, before any work: a job that kills its worker is not tried for ever.
+    Several at once only as long as their originals have `most_bytes` together, and each is tried for the first time:
+    small documents share the cost of a transaction and of a publish, and one that is poisoned takes no others along
+    twice. The attempt is counted here, before any work: a job that kills its worker is not tried for ever.
     """
-    query = select(jobs).where(_is_due(now)).order_by(jobs.c.run_at, jobs.c.id).limit(1)
-    while row := connection.execute(query.with_for_update(skip_locked=True)).one_or_none():
-        job = Job(row.id, row.document_id, row.version, row.attempt + 1, row.token + 1)
-        if row.attempt >= max_attempts:
-            message = f"Ingestion was interrupted {row.attempt} times without an error; the file may be too demanding."
-            _end(connection, job.id, JobState.FAILED, now, "worker_lost", message)
-            fail_document(connection, job.document_id, "worker_lost", message, now)
+    query = (
+        select(jobs, versions.c.bytes)
+        .join(versions, (versions.c.document_id == jobs.c.document_id) & (versions.c.version == jobs.c.version))
+        .where(_is_due(now))
+        .order_by(jobs.c.run_at, jobs.c.id)
+        .limit(most_jobs)
+        .with_for_update(of=jobs, skip_locked=True)
+    )
+    while due := connection.execute(query).all():
+        if due[0].attempt >= max_attempts:
+            _abandon(connection, due[0].id, due[0].document_id, due[0].attempt, now)
             continue
+        together = _that_fit(due, most_bytes)
+        claimed = [Job(row.id, row.document_id, row.version, row.attempt + 1, row.token + 1) for row in together]
         connection.execute(
             update(jobs)
-            .where(jobs.c.id == row.id)
+            .where(jobs.c.id.in_([job.id for job in claimed]))
             .values(
                 state=JobState.RUNNING,
-                attempt=job.attempt,
-                token=job.token,
+                attempt=jobs.c.attempt + 1,
+                token=jobs.c.token + 1,
                 owner=owner,
                 lease_until=now + lease_seconds,
                 updated_at=now,
             )
         )
-        return job
-    return None
+        begin_parsing(connection, [job.document_id for job in claimed], now)
+        return claimed
+    return []
 
 
 def renew(connection: Connection, leased: Sequence[Job], *, lease_seconds: float, now: float) -> set[int]:
@@ -80,9 +99,16 @@ def require_lease(connection: Connection, job: Job) -> None:
         raise LeaseLost
 
 
+def held(connection: Connection, leased: Sequence[Job]) -> list[Job]:
+    """Those that are still ours, locked until the transaction ends: the fence for several jobs at once."""
+    ours = tuple_(jobs.c.id, jobs.c.token).in_([(job.id, job.token) for job in leased])
+    query = select(jobs.c.id).where(ours, jobs.c.state == JobState.RUNNING).with_for_update()
+    ids = set(connection.scalars(query))
+    return [job for job in leased if job.id in ids]
+
+
 def finish(connection: Connection, job: Job, now: float) -> None:
-    """The version is live. Raises `LeaseLost`."""
-    require_lease(connection, job)
+    """The version is live. The caller has seen to the lease, in the same transaction."""
     _end(connection, job.id, JobState.DONE, now)
 
 
@@ -136,6 +162,22 @@ def _is_due(now: float) -> ColumnElement[bool]:
     """Waiting its turn, or left behind by a worker that is gone."""
     waiting = and_(jobs.c.state == JobState.QUEUED, jobs.c.run_at <= now)
     return or_(waiting, and_(jobs.c.state == JobState.RUNNING, jobs.c.lease_until < now))
+
+
+def _that_fit(due: Sequence[Row[Any]], most_bytes: int) -> Sequence[Row[Any]]:
+    """The first job, and those behind it as far as they may be worked on with it."""
+    total = 0
+    for count, row in enumerate(due):
+        total += row.bytes
+        if count and (row.attempt or due[0].attempt or total > most_bytes):
+            return due[:count]
+    return due
+
+
+def _abandon(connection: Connection, job_id: int, document_id: str, attempts: int, now: float) -> None:
+    message = f"Ingestion was interrupted {attempts} times without an error; the file may be too demanding."
+    _end(connection, job_id, JobState.FAILED, now, "worker_lost", message)
+    fail_document(connection, document_id, "worker_lost", message, now)
 
 
 def _requeue(now: float, run_at: float) -> Update:

@@ -54,7 +54,8 @@ class Library:
     def claim(self, *, owner: str = "worker", now: float | None = None, max_attempts: int = 4) -> Job | None:
         now = time.time() if now is None else now
         with self.database.write() as connection:
-            return jobs.claim(connection, owner=owner, lease_seconds=30, max_attempts=max_attempts, now=now)
+            claimed = jobs.claim(connection, owner=owner, lease_seconds=30, max_attempts=max_attempts, now=now)
+        return claimed[0] if claimed else None
 
     def store(self, job: Job, texts: Sequence[str]) -> int:
         """The chunks of a version, one a text, behind the fence."""

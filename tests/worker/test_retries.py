@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
@@ -18,19 +18,21 @@ from tests.waiting import wait_until
 
 
 class FailingPipeline:
-    """Stands in for the work: raises what it is given, one an attempt, and then succeeds."""
+    """Stands in for the work: fails with what it is given, once an attempt, and then succeeds."""
 
     def __init__(self, library: Library, *failures: Exception) -> None:
         self.library = library
         self.failures = list(failures)
         self.attempts: list[int] = []
 
-    def run(self, job: Job, should_stop: Callable[[], bool]) -> None:
+    def run(self, batch: Sequence[Job], should_stop: Callable[[], bool]) -> dict[Job, Exception | None]:
+        (job,) = batch
         self.attempts.append(job.attempt)
         if self.failures:
-            raise self.failures.pop(0)
+            return {job: self.failures.pop(0)}
         self.library.store(job, ["Words."])
         self.library.go_live(job)
+        return {job: None}
 
 
 class Clock:
@@ -136,7 +138,7 @@ def test_a_worker_waits_for_better_times(core: Core, monkeypatch: pytest.MonkeyP
     document_id = library.upload("Words.").document.id
     claim, refusals = jobs.claim, [FootnoteError("busy")]
 
-    def claim_later(*args: object, **options: object) -> Job | None:
+    def claim_later(*args: object, **options: object) -> list[Job]:
         if refusals:
             raise refusals.pop()
         return claim(*args, **options)  # type: ignore[arg-type]

@@ -102,7 +102,7 @@ def test_a_killed_worker_takes_its_parsers_along(library: Library, settings: Set
 def test_two_workers_share_the_queue(library: Library, settings: Settings) -> None:
     """Every document is done once, whoever does it, and both workers have their part."""
     with worker(settings, "one") as one, worker(settings, "two") as two:
-        ids = [library.upload(f"Note number {number}. " * 200).document.id for number in range(30)]
+        ids = [library.upload(f"Note number {number}. " * 3000).document.id for number in range(30)]
         for document_id in ids:
             wait_for(library, document_id, DocumentStatus.READY)
         logs = one.text, two.text
