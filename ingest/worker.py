@@ -27,8 +27,8 @@ _POLL_SECONDS = 0.2
 _HOUSEKEEPING_SECONDS = 2.0
 _SWEEP_SECONDS = 3600.0
 # Small documents are worked on together: they share transactions, a publish, and full batches of the embedder.
-_JOBS_TOGETHER = 32
-_BYTES_TOGETHER = 128 * 1024
+_JOBS_TOGETHER = 64
+_BYTES_TOGETHER = 256 * 1024
 
 
 class Worker:
