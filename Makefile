@@ -40,8 +40,8 @@ test-vllm: $(STAMP) $(STAMP_VLLM) ## Run the tests against a real vLLM on the CP
 test-crash: $(STAMP) ## Kill server and worker at 50 moments of 200 uploads, and count what is left
 	@FOOTNOTE_TEST_CRASHES=50 FOOTNOTE_TEST_CRASH_DOCUMENTS=200 $(BIN)/python -m pytest tests/acceptance -s
 
-bench: $(STAMP) ## Run the benchmarks
-	@$(BIN)/python -m benchmarks
+bench: $(STAMP) ## Run the benchmarks on question sets: DATA=folder, ONLY=name for one of them
+	@$(BIN)/python -m benchmarks --data "$(DATA)" $(if $(ONLY),--only $(ONLY))
 
 clean: ## Remove what these commands have made, the demo's data included
 	rm -rf $(VENV) $(VENV_VLLM) .demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

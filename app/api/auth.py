@@ -31,13 +31,16 @@ class Keys:
         self._stored: list[bytes] = []
         self._read_at = float("-inf")
 
-    def known(self) -> list[bytes]:
+    async def known(self) -> list[bytes]:
         """Empty where no key is needed."""
         if time.monotonic() - self._read_at > _REFRESH_SECONDS:
-            with self._database.read() as connection:
-                self._stored = active_digests(connection)
+            self._stored = await run_in_threadpool(self._read)
             self._read_at = time.monotonic()
         return self._configured + self._stored
+
+    def _read(self) -> list[bytes]:
+        with self._database.read() as connection:
+            return active_digests(connection)
 
 
 class RequireKey:
@@ -57,7 +60,7 @@ class RequireKey:
         await self._app(scope, receive, send)
 
     async def _require(self, request: Request) -> None:
-        known = await run_in_threadpool(self._keys.known)
+        known = await self._keys.known()
         if known and not matches(_presented(request), known):
             raise Unauthorized
         if request.method not in _SAFE_METHODS and request.headers.get("sec-fetch-site") == "cross-site":

@@ -9,6 +9,7 @@ from typing import Any
 import anyio.to_thread
 import numpy as np
 from anyio import CapacityLimiter
+from sqlalchemy import Connection
 
 from app.embedding import Embedder
 from app.errors import EmbeddingModelMismatch, IndexDamaged
@@ -82,15 +83,14 @@ class Retriever:
             vector = self._embedder.embed_queries([query])[0]
             coverage = self._embedder.coverage(query)
         with timed("search", timings):
-            dense, lexical = self._search_legs(query, vector, collection, filters)
             weight = collection.settings.get("dense_weight")
             dense_weight = DENSE_WEIGHT * coverage if weight is None else float(weight)
-            candidates = fuse(dense, lexical, dense_weight)
-            # More than top_k: a document deleted in this very moment leaves a gap.
-            ids = [c.id for c in (candidates if explain else candidates[: 2 * top_k])]
             with self._database.read() as connection:
-                stored = live_chunks(connection, collection.id, ids)
-        passages = tuple(_passage(stored[c.id], c) for c in candidates if c.id in stored)
+                dense, lexical = self._search_legs(connection, query, vector, collection, filters)
+                candidates = fuse(dense, lexical, dense_weight)
+                wanted = candidates if explain else candidates[:top_k]
+                stored = live_chunks(connection, collection.id, [candidate.id for candidate in wanted])
+        passages = tuple(_passage(stored[c.id], c) for c in wanted if c.id in stored)
         return Retrieval(
             query=query,
             passages=passages[:top_k],
@@ -100,12 +100,16 @@ class Retriever:
         )
 
     def _search_legs(
-        self, query: str, vector: np.ndarray[Any, np.dtype[np.float32]], collection: Collection, filters: Any
+        self,
+        connection: Connection,
+        query: str,
+        vector: np.ndarray[Any, np.dtype[np.float32]],
+        collection: Collection,
+        filters: Any,
     ) -> tuple[list[Hit], list[Hit]]:
-        with self._database.read() as connection:
-            # Read again: its sequence tells what is live now, not when the request came.
-            collection = get_collection_by_id(connection, collection.id)
-            allowed = self._projection.allowed(connection, collection, filters)
+        # Read again: its sequence tells what is live now, not when the request came.
+        collection = get_collection_by_id(connection, collection.id)
+        allowed = self._projection.allowed(connection, collection, filters)
         index = self._projection.index(collection)
         if index is None or not len(allowed):
             return [], []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from starlette.concurrency import run_in_threadpool
 
 from app.api.dependencies import Services, ServicesDep
@@ -14,8 +14,8 @@ from app.types import Collection
 router = APIRouter(tags=["search"])
 
 
-@router.post("/search", responses=NOT_FOUND, response_model_exclude_none=False)
-async def search(body: SearchIn, services: ServicesDep) -> SearchOut:
+@router.post("/search", response_model=SearchOut, responses=NOT_FOUND)
+async def search(body: SearchIn, services: ServicesDep) -> Response:
     """The best passages for a query, with the scores of every leg."""
     collection = await find_collection(services, body.collection)
     found = await services.retriever.retrieve(
@@ -25,11 +25,12 @@ async def search(body: SearchIn, services: ServicesDep) -> SearchOut:
         filters=body.filters,
         explain=body.explain,
     )
-    return SearchOut(
+    answer = SearchOut(
         passages=[PassageOut.of(passage) for passage in found.passages],
         timings_ms=dict(found.timings_ms),
         explain=None if found.explain is None else dict(found.explain),
     )
+    return Response(answer.model_dump_json(), media_type="application/json")
 
 
 async def find_collection(services: Services, name: str) -> Collection:
