@@ -13,7 +13,7 @@ from app.errors import EmptyDocument, LeaseLost
 from app.projection import Projection
 from app.store import documents, jobs
 from app.store.blobs import BlobStore
-from app.store.chunks import store_chunks, stored_chunk_count
+from app.store.chunks import store_chunks
 from app.store.collections import get_collection_by_id, record_embedding_model
 from app.store.database import Database
 from app.telemetry import timed
@@ -97,8 +97,10 @@ class Pipeline:
     def _prepare(self, job: Job) -> Prepared:
         with self._database.read() as connection:
             document = documents.get_document(connection, job.document_id)
-            if stored_chunk_count(connection, document.id, job.version):
-                return Prepared(job, document)
+        if document.version != job.version:
+            raise LeaseLost
+        if document.chunks:
+            return Prepared(job, document)
         with timed("parse"):
             parsed = self._parsers.parse(self._blobs.path(document.sha256), document.media_type, document.filename)
         if document.bytes >= _LARGE_BYTES:
@@ -133,11 +135,12 @@ class Pipeline:
         parts = np.split(embeddings, np.cumsum([len(each.chunks) for each in prepared])[:-1])
         with timed("store"), self._database.write() as connection:
             held = set(jobs.held(connection, [each.job for each in prepared]))
+            for collection_id in {each.document.collection_id for each in prepared if each.job in held}:
+                collection = get_collection_by_id(connection, collection_id)
+                record_embedding_model(connection, collection, self._embedder.name, self._embedder.dimension)
             for each, vectors in zip(prepared, parts, strict=True):
                 if each.job not in held:
                     continue
-                collection = get_collection_by_id(connection, each.document.collection_id)
-                record_embedding_model(connection, collection, self._embedder.name, self._embedder.dimension)
                 store_chunks(
                     connection,
                     each.document,
@@ -151,22 +154,24 @@ class Pipeline:
     def _make_live(self, prepared: Sequence[Prepared]) -> dict[Job, Exception | None]:
         outcomes: dict[Job, Exception | None] = {each.job: LeaseLost() for each in prepared}
         with self._database.write() as connection:
-            for job in jobs.held(connection, [each.job for each in prepared]):
-                document = documents.get_document(connection, job.document_id)
-                documents.make_live(connection, document, job.version, self._clock())
-                jobs.finish(connection, job, self._clock())
-                outcomes[job] = None
+            held = jobs.held(connection, [each.job for each in prepared])
+            # As they were read at the start: nobody but the holder of the lease makes a version live.
+            ready = [each.document for each in prepared if each.job in held]
+            documents.make_live(connection, ready, self._clock())
+            jobs.finish(connection, held, self._clock())
+        outcomes.update(dict.fromkeys(held))
         return outcomes
 
     def _report(self, prepared: Sequence[Prepared], status: DocumentStatus, done: int) -> None:
         """How far the documents have come, `done` counted over the chunks of all."""
         with self._database.write() as connection:
             held = set(jobs.held(connection, [each.job for each in prepared]))
+            progress = []
             for each in prepared:
                 total = len(each.chunks) or 1
                 if each.job in held:
-                    mine = min(max(done, 0), total)
-                    documents.set_stage(connection, each.document.id, status, mine, total, self._clock())
+                    progress.append((each.document.id, min(max(done, 0), total), total))
                 done -= total
-        if not held:
-            raise LeaseLost
+            if not progress:
+                raise LeaseLost
+            documents.set_stage(connection, status, progress, self._clock())

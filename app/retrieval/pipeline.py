@@ -9,10 +9,10 @@ from typing import Any
 import anyio.to_thread
 import numpy as np
 from anyio import CapacityLimiter
-from sqlalchemy import Connection
 
 from app.embedding import Embedder
 from app.errors import EmbeddingModelMismatch, IndexDamaged
+from app.index.idset import IdSet
 from app.index.protocol import Hit
 from app.projection import Projection
 from app.retrieval.fusion import Candidate, fuse
@@ -86,7 +86,10 @@ class Retriever:
             weight = collection.settings.get("dense_weight")
             dense_weight = DENSE_WEIGHT * coverage if weight is None else float(weight)
             with self._database.read() as connection:
-                dense, lexical = self._search_legs(connection, query, vector, collection, filters)
+                # Read again: its sequence tells what is live now, not when the request came.
+                collection = get_collection_by_id(connection, collection.id)
+                allowed = self._projection.allowed(connection, collection, filters)
+                dense, lexical = self._search_legs(query, vector, collection, allowed)
                 candidates = fuse(dense, lexical, dense_weight)
                 wanted = candidates if explain else candidates[:top_k]
                 stored = live_chunks(connection, collection.id, [candidate.id for candidate in wanted])
@@ -100,16 +103,8 @@ class Retriever:
         )
 
     def _search_legs(
-        self,
-        connection: Connection,
-        query: str,
-        vector: np.ndarray[Any, np.dtype[np.float32]],
-        collection: Collection,
-        filters: Any,
+        self, query: str, vector: np.ndarray[Any, np.dtype[np.float32]], collection: Collection, allowed: IdSet
     ) -> tuple[list[Hit], list[Hit]]:
-        # Read again: its sequence tells what is live now, not when the request came.
-        collection = get_collection_by_id(connection, collection.id)
-        allowed = self._projection.allowed(connection, collection, filters)
         index = self._projection.index(collection)
         if index is None or not len(allowed):
             return [], []

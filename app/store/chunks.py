@@ -92,12 +92,6 @@ def store_chunks(
     return last
 
 
-def stored_chunk_count(connection: Connection, document_id: str, version: int) -> int:
-    """How many chunks an earlier attempt stored; 0 when it did not come so far."""
-    query = select(versions.c.chunk_count).where(versions.c.document_id == document_id, versions.c.version == version)
-    return connection.scalar(query) or 0
-
-
 def chunks_after(connection: Connection, collection_id: str, after: int, until: int) -> Iterator[IndexedChunk]:
     """Chunks with `after` < id ≤ `until`, ascending, streamed."""
     query = (

@@ -8,7 +8,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, delete, func, insert, select, true, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    true,
+    tuple_,
+    update,
+)
 
 from app.errors import DocumentNotFound, VersionNotReady
 from app.store.collections import advance_sequence
@@ -164,11 +177,14 @@ def count_by_status(connection: Connection) -> dict[DocumentStatus, int]:
 
 
 def set_stage(
-    connection: Connection, document_id: str, status: DocumentStatus, done: int, total: int, now: float
+    connection: Connection, status: DocumentStatus, progress: Sequence[tuple[str, int, int]], now: float
 ) -> None:
-    """Tell how far the newest version has come."""
-    statement = update(documents).where(documents.c.id == document_id)
-    connection.execute(statement.values(status=status, stage_done=done, stage_total=total, updated_at=now))
+    """Tell how far newest versions have come: document id, done, total of each."""
+    statement = update(documents).where(documents.c.id == bindparam("document"))
+    connection.execute(
+        statement.values(status=status, stage_done=bindparam("done"), stage_total=bindparam("total"), updated_at=now),
+        [{"document": document_id, "done": done, "total": total} for document_id, done, total in progress],
+    )
 
 
 def begin_parsing(connection: Connection, document_ids: Sequence[str], now: float) -> None:
@@ -200,12 +216,12 @@ def requeue_document(connection: Connection, document_id: str, now: float) -> No
     )
 
 
-def make_live(connection: Connection, document: Document, version: int, now: float) -> None:
-    """From the commit on, `version` answers and the one before is gone: in one transaction."""
-    statement = update(documents).where(documents.c.id == document.id)
+def make_live(connection: Connection, ready: Sequence[Document], now: float) -> None:
+    """From the commit on, their newest versions answer, and the ones before are gone: in one transaction."""
+    statement = update(documents).where(documents.c.id.in_([document.id for document in ready]))
     connection.execute(
         statement.values(
-            live_version=version,
+            live_version=documents.c.version,
             status=DocumentStatus.READY,
             stage_done=documents.c.stage_total,
             error_code=None,
@@ -213,9 +229,12 @@ def make_live(connection: Connection, document: Document, version: int, now: flo
             updated_at=now,
         )
     )
-    advance_sequence(connection, document.collection_id)
-    if document.live_version not in (None, version):
-        _delete_versions(connection, document.collection_id, document.id, versions.c.version == document.live_version)
+    for collection_id in {document.collection_id for document in ready}:
+        advance_sequence(connection, collection_id)
+    for document in ready:
+        if document.live_version not in (None, document.version):
+            before = versions.c.version == document.live_version
+            _delete_versions(connection, document.collection_id, document.id, before)
 
 
 def delete_document(connection: Connection, document_id: str) -> list[str]:

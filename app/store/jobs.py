@@ -107,15 +107,16 @@ def held(connection: Connection, leased: Sequence[Job]) -> list[Job]:
     return [job for job in leased if job.id in ids]
 
 
-def finish(connection: Connection, job: Job, now: float) -> None:
-    """The version is live. The caller has seen to the lease, in the same transaction."""
-    _end(connection, job.id, JobState.DONE, now)
+def finish(connection: Connection, done: Sequence[Job], now: float) -> None:
+    """Their versions are live. The caller has seen to the leases, in the same transaction."""
+    statement = update(jobs).where(jobs.c.id.in_([job.id for job in done]))
+    connection.execute(statement.values(state=JobState.DONE, owner=None, lease_until=None, updated_at=now))
 
 
 def fail(connection: Connection, job: Job, code: str, message: str, now: float) -> None:
     """Give up, with the reason on the document. Raises `LeaseLost`."""
     require_lease(connection, job)
-    _end(connection, job.id, JobState.FAILED, now, code, message)
+    _end_failed(connection, job.id, code, message, now)
     fail_document(connection, job.document_id, code, message, now)
 
 
@@ -176,7 +177,7 @@ def _that_fit(due: Sequence[Row[Any]], most_bytes: int) -> Sequence[Row[Any]]:
 
 def _abandon(connection: Connection, job_id: int, document_id: str, attempts: int, now: float) -> None:
     message = f"Ingestion was interrupted {attempts} times without an error; the file may be too demanding."
-    _end(connection, job_id, JobState.FAILED, now, "worker_lost", message)
+    _end_failed(connection, job_id, "worker_lost", message, now)
     fail_document(connection, document_id, "worker_lost", message, now)
 
 
@@ -184,17 +185,10 @@ def _requeue(now: float, run_at: float) -> Update:
     return update(jobs).values(state=JobState.QUEUED, run_at=run_at, owner=None, lease_until=None, updated_at=now)
 
 
-def _end(
-    connection: Connection,
-    job_id: int,
-    state: JobState,
-    now: float,
-    code: str | None = None,
-    message: str | None = None,
-) -> None:
+def _end_failed(connection: Connection, job_id: int, code: str, message: str, now: float) -> None:
     statement = update(jobs).where(jobs.c.id == job_id)
     connection.execute(
         statement.values(
-            state=state, owner=None, lease_until=None, error_code=code, error_message=message, updated_at=now
+            state=JobState.FAILED, owner=None, lease_until=None, error_code=code, error_message=message, updated_at=now
         )
     )

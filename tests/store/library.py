@@ -82,8 +82,8 @@ class Library:
         with self.database.write() as connection:
             jobs.require_lease(connection, job)
             document = documents.get_document(connection, job.document_id)
-            documents.make_live(connection, document, job.version, time.time())
-            jobs.finish(connection, job, time.time())
+            documents.make_live(connection, [document], time.time())
+            jobs.finish(connection, [job], time.time())
 
     def ingest(self, content: str, *, texts: Sequence[str] | None = None, **fields: Any) -> str:
         """Upload, store and make live; the queue must be empty before. Returns the document's id."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -48,7 +49,8 @@ def fail(library: Library, job: Job, now: float) -> None:
 
 def finish(library: Library, job: Job, now: float) -> None:
     with library.database.write() as connection:
-        jobs.finish(connection, job, now)
+        jobs.require_lease(connection, job)
+        jobs.finish(connection, [job], now)
 
 
 def renew(library: Library, job: Job, now: float) -> set[int]:
@@ -125,10 +127,11 @@ def test_a_job_that_only_kills_ends_as_failed(waiting: Library) -> None:
 
 def test_a_job_handed_back_has_lost_no_attempt(waiting: Library) -> None:
     """A worker that stops hands its job back: the next one starts at once, with the same attempt."""
-    release(waiting, claimed(waiting), NOW + 1)
-    again = claimed(waiting, NOW + 1)
-    assert again.attempt == 1
-    assert waiting.read(again.document_id).status is DocumentStatus.QUEUED
+    first = claimed(waiting)
+    assert waiting.read(first.document_id).status is DocumentStatus.PARSING
+    release(waiting, first, NOW + 1)
+    assert waiting.read(first.document_id).status is DocumentStatus.QUEUED
+    assert claimed(waiting, NOW + 1).attempt == 1
 
 
 def test_a_finished_job_is_never_claimed(waiting: Library) -> None:
@@ -155,3 +158,22 @@ def test_a_failing_job_does_not_hold_up_the_others(waiting: Library) -> None:
     with waiting.database.write() as connection:
         connection.execute(update(jobs_table).where(jobs_table.c.document_id == later).values(run_at=NOW + 0.1))
     assert claimed(waiting, NOW + 0.2).document_id == later
+
+
+def test_small_documents_are_claimed_together(library: Library) -> None:
+    """Jobs share a claim up to the bytes allowed; one that was tried before is worked on alone."""
+    ids = [library.upload(f"Note {number}: " + "words " * 100).document.id for number in range(4)]
+    size = library.read(ids[0]).bytes
+
+    def claim(now: float) -> list[str]:
+        with library.database.write() as connection:
+            claimed = jobs.claim(
+                connection, owner="w", lease_seconds=30, max_attempts=4, now=now, most_jobs=9, most_bytes=3 * size
+            )
+        return [job.document_id for job in claimed]
+
+    now = time.time()
+    assert claim(now) == ids[:3]
+    assert claim(now) == ids[3:]
+    assert [claim(now + 60) for _ in ids] == [[document_id] for document_id in ids]
+    assert claim(now + 60) == []

@@ -103,7 +103,7 @@ def test_a_new_version_starts_from_the_beginning(library: Library) -> None:
     """The progress of a queued version is not the one of the version before."""
     document_id = library.upload("Old words.", external_id="page-1").document.id
     with library.database.write() as connection:
-        documents.set_stage(connection, document_id, DocumentStatus.EMBEDDING, 3, 7, NOW)
+        documents.set_stage(connection, DocumentStatus.EMBEDDING, [(document_id, 3, 7)], NOW)
     document = library.upload("New words.", external_id="page-1").document
     assert (document.stage_done, document.stage_total) == (0, 0)
     assert document.updated_at.timestamp() > NOW

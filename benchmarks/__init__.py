@@ -1,0 +1,1 @@
+"""What Footnote promises, measured through its public interfaces: `python -m benchmarks --data DIR`."""

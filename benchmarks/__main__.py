@@ -1,0 +1,45 @@
+"""Run the benchmarks: `python -m benchmarks --data DIR [--only NAME]… [--quick]`."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from pathlib import Path
+
+from benchmarks import answers, ingestion, latency, retrieval, upload_memory
+from benchmarks.results import as_table, load_average, save
+
+_BENCHMARKS = {
+    "retrieval": retrieval.run,
+    "answers": answers.run,
+    "ingestion": ingestion.run,
+    "latency": latency.run,
+    "upload_memory": upload_memory.run,
+}
+
+
+def main() -> int:
+    """0 when every target is met."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder with qa/NAME.docs.jsonl and qa/NAME.qa.jsonl")
+    parser.add_argument("--only", action="append", choices=_BENCHMARKS, help="repeatable; default: all")
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results", help="folder for NAME.json")
+    parser.add_argument("--quick", action="store_true", help="on little data, to see that it works; nothing is saved")
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that no server is left behind
+    all_met = True
+    print("| benchmark | what | figure | target | met | when |\n|---|---|---|---|---|---|")
+    for name in arguments.only or _BENCHMARKS:
+        load_before, started = load_average(), time.monotonic()
+        result = _BENCHMARKS[name](arguments.data, quick=arguments.quick)
+        if not arguments.quick:
+            save(arguments.output, name, result, load_before=load_before, seconds=time.monotonic() - started)
+        print(as_table(name, result.rows), flush=True)
+        all_met = all_met and all(row.met is not False for row in result.rows)
+    return 0 if all_met else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
