@@ -13,6 +13,7 @@ from app.types import Passage
 
 # A table without full stops or a legal clause can be one "sentence" of pages; nobody reads that as a quote.
 MAX_SENTENCE_CHARACTERS = 300
+_BULLET = re.compile(r"[-*+•▪●◦][ \t]+(?=\S)")  # the list's, not the sentence's
 _CLAUSE_END = re.compile(r"[,;:，；：、|\n]\s*|\s+")
 
 
@@ -53,6 +54,8 @@ def read_passages(passages: Sequence[Passage]) -> Evidence:
 
 def _pieces(text: str) -> Iterator[tuple[int, int]]:
     for start, end in split_sentences(text):
+        bullet = _BULLET.match(text, start, end)
+        start = bullet.end() if bullet else start
         while end - start > MAX_SENTENCE_CHARACTERS:
             cut = _last_clause_end(text, start, start + MAX_SENTENCE_CHARACTERS)
             yield start, cut
