@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -17,8 +16,6 @@ from app.api.observation import ObserveRequests
 from app.api.routes import ask, collections, documents, health, openai, search
 from app.bootstrap import build_answerer, build_core, build_retriever
 from app.config import Settings
-
-logger = logging.getLogger(__name__)
 
 _DESCRIPTION = "Ask your own documents: every sentence of an answer carries a footnote that can be checked."
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import logging
 import signal
 import socket
 import sys
@@ -17,8 +16,6 @@ from app.store.database import open_database
 from app.store.keys import active_digests
 from app.supervisor import WorkerSupervisor
 from app.telemetry import configure_logging
-
-logger = logging.getLogger(__name__)
 
 
 def serve(settings: Settings, *, worker: bool = True) -> None:

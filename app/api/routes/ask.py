@@ -16,7 +16,7 @@ from app.answering.answerer import AskRequest
 from app.answering.events import CitationFound, Delta, Done, Event, Failed, Sources
 from app.api.dependencies import ServicesDep
 from app.api.errors import NOT_FOUND, error_body
-from app.api.routes.search import choose_top_k, find_collection
+from app.api.routes.search import find_collection
 from app.api.schemas import AnswerOut, AskIn, CitationOut, PassageOut
 from app.api.streaming import event_stream, first_then_rest, unless_client_leaves
 from app.errors import FootnoteError
@@ -45,7 +45,7 @@ async def ask(body: AskIn, request: Request, services: ServicesDep) -> Response:
     question = AskRequest(
         question=body.question,
         history=body.history(),
-        top_k=choose_top_k(services, collection, body.top_k),
+        top_k=body.top_k,
         filters=body.filters,
         mode=body.mode,
         model=body.model,

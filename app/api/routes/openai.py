@@ -19,7 +19,6 @@ from app.answering.answerer import AskRequest
 from app.answering.events import Delta, Done, Event, Failed
 from app.api.dependencies import Services, ServicesDep
 from app.api.errors import NOT_FOUND, error_body
-from app.api.routes.search import choose_top_k
 from app.api.schemas import AnswerOut, stop_strings
 from app.api.streaming import event_stream, first_then_rest, unless_client_leaves
 from app.errors import CollectionNotFound, FootnoteError, InvalidRequest, ModelNotFound
@@ -125,7 +124,6 @@ async def chat(body: ChatCompletionIn, request: Request, services: ServicesDep) 
     question = AskRequest(
         question=messages[-1].content.strip(),
         history=tuple(messages[:-1]),
-        top_k=choose_top_k(services, collection, None),
         sampling=body.sampling(),
     )
     if body.stream:

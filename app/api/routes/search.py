@@ -21,7 +21,7 @@ async def search(body: SearchIn, services: ServicesDep) -> Response:
     found = await services.retriever.retrieve(
         body.query,
         collection=collection,
-        top_k=choose_top_k(services, collection, body.top_k),
+        top_k=body.top_k or collection.settings.get("top_k") or services.core.settings.top_k,
         filters=body.filters,
         explain=body.explain,
     )
@@ -41,8 +41,3 @@ async def find_collection(services: Services, name: str) -> Collection:
             return get_collection(connection, name)
 
     return await run_in_threadpool(read)
-
-
-def choose_top_k(services: Services, collection: Collection, requested: int | None) -> int:
-    """The request's, else the collection's, else the server's."""
-    return requested or collection.settings.get("top_k") or services.core.settings.top_k
