@@ -155,6 +155,7 @@ jobs = Table(
     Column("updated_at", Double, nullable=False),
     UniqueConstraint("document_id", "version"),
     Index(None, "state", "run_at"),
+    sqlite_autoincrement=True,  # an id is never used again: a worker that was away cannot touch another job
 )
 
 api_keys = Table(

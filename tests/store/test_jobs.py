@@ -88,6 +88,19 @@ def test_a_lost_lease_cannot_write(waiting: Library, act: Act) -> None:
     finish(waiting, second, NOW + 33)
 
 
+@pytest.mark.parametrize("act", [retry, release, fail, finish], ids=lambda act: act.__name__)
+def test_the_job_of_a_deleted_document_leaves_no_id_behind(waiting: Library, act: Act) -> None:
+    """A worker that still holds a job whose document was deleted can do nothing to the job that came after it."""
+    first = claimed(waiting)
+    waiting.delete(first.document_id)
+    waiting.upload("Another note.")
+    second = claimed(waiting, time.time() + 1)
+    with pytest.raises(LeaseLost):
+        act(waiting, first, NOW + 1)
+    assert renew(waiting, first, NOW + 1) == set()
+    assert renew(waiting, second, NOW + 1) == {second.id}
+
+
 def test_a_renewed_lease_is_not_taken(waiting: Library) -> None:
     """A worker that keeps its lease alive keeps its job, however long it takes."""
     job = claimed(waiting)
