@@ -65,6 +65,7 @@ def build_retriever(core: Core) -> Retriever:
         database=core.database,
         projection=core.projection,
         embedder=core.embedder,
+        top_k=core.settings.top_k,
         candidates=core.settings.candidates,
     )
 

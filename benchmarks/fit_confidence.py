@@ -131,7 +131,8 @@ def ask(
         for question, vector in zip(questions, vectors, strict=True):
             text = question["question"]
             coverage = embedder.coverage(text)
-            legs = index.search_dense(vector, 60, everything), index.search_lexical(text, 60, everything)
+            snapshot = index.snapshot()
+            legs = snapshot.search_dense(vector, 60, everything), snapshot.search_lexical(text, 60, everything)
             found = fuse(*legs, DENSE_WEIGHT * coverage)[:6]
             passages = [_passage(chunks[c.id - 1].text, c.score, Scores(c.dense, c.lexical)) for c in found]
             known = features(text, read_passages(passages), coverage)

@@ -65,9 +65,12 @@ class Answerer:
         """
         generator = self._choose(request.mode)
         query = search_query(request.question, request.history)
-        top_k = request.top_k or collection.settings.get("top_k") or self._settings.top_k
         retrieval = await self._retriever.retrieve(
-            query, collection=collection, top_k=int(top_k), filters=request.filters, explain=request.explain
+            query,
+            collection=collection.name,
+            top_k=request.top_k,
+            filters=request.filters,
+            explain=request.explain,
         )
         draft = Draft(request.question, query, retrieval, request.conversation_id)
         yield Sources(retrieval.passages)

@@ -23,7 +23,8 @@ class Services:
     worker_problem: Callable[[], str | None]  # why no documents are ingested; None when they are, or elsewhere
 
 
-def _services(request: Request) -> Services:
+async def _services(request: Request) -> Services:
+    # Async, or the framework would call it in a thread.
     services: Services = request.app.state.services
     return services
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import queue
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -17,6 +18,8 @@ from app.embedding.protocol import Embedder, Vectors
 from app.errors import EmbedderUnavailable
 
 logger = logging.getLogger(__name__)
+
+Vector = npt.NDArray[np.float32]  # shape (dimension,)
 
 _CACHED_QUERIES = 4096
 # Batches that are sorted by length together: padding is wasted work.
@@ -45,13 +48,15 @@ class BatchingEmbedder:
         self._embedder: Embedder | None = None
         self._problem: str | None = None
         self._is_closed = False
+        self._is_for_queries = False
         self._closing = threading.Lock()
-        self._cache: OrderedDict[str, npt.NDArray[np.float32]] = OrderedDict()
+        self._cache: OrderedDict[str, Vector] = OrderedDict()
         self._cache_lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="embedder", daemon=True)
 
-    def start(self) -> None:
-        """Begin to load; returns at once."""
+    def start(self, *, for_queries: bool = False) -> None:
+        """Begin to load, `for_queries` with what only the first of them pays; returns at once."""
+        self._is_for_queries = for_queries
         self._thread.start()
 
     def close(self) -> None:
@@ -102,20 +107,43 @@ class BatchingEmbedder:
         return self._submit(texts, is_query=False)
 
     def embed_queries(self, texts: Sequence[str]) -> Vectors:
+        known = self._recall(texts)
+        missing = list(dict.fromkeys(text for text in texts if text not in known))
+        if missing:
+            found = dict(zip(missing, self._submit(missing, is_query=True), strict=True))
+            self._remember(found)
+            known |= found
+        return np.stack([known[text] for text in texts]) if texts else np.empty((0, self.dimension), np.float32)
+
+    async def embed_query(self, text: str) -> Vector:
+        """The same for one query, without a thread that waits for it."""
+        known = self._recall([text])
+        if text not in known:
+            if not self._loaded.is_set():
+                await asyncio.to_thread(self.wait)
+            [request] = self._enqueue([text], is_query=True)
+            known[text] = (await asyncio.wrap_future(request.result))[0]
+            self._remember(known)
+        return known[text]
+
+    def _recall(self, texts: Sequence[str]) -> dict[str, Vector]:
         with self._cache_lock:
             known = {text: self._cache[text] for text in texts if text in self._cache}
             for text in known:
                 self._cache.move_to_end(text)
-        missing = list(dict.fromkeys(text for text in texts if text not in known))
-        if missing:
-            known.update(zip(missing, self._submit(missing, is_query=True), strict=True))
-            with self._cache_lock:
-                self._cache.update((text, known[text]) for text in missing)
-                while len(self._cache) > _CACHED_QUERIES:
-                    self._cache.popitem(last=False)
-        return np.stack([known[text] for text in texts]) if texts else np.empty((0, self.dimension), np.float32)
+        return known
+
+    def _remember(self, vectors: Mapping[str, Vector]) -> None:
+        with self._cache_lock:
+            self._cache.update(vectors)
+            while len(self._cache) > _CACHED_QUERIES:
+                self._cache.popitem(last=False)
 
     def _submit(self, texts: Sequence[str], *, is_query: bool) -> Vectors:
+        parts = [request.result.result() for request in self._enqueue(texts, is_query=is_query)]
+        return np.concatenate(parts) if parts else np.empty((0, self.dimension), dtype=np.float32)
+
+    def _enqueue(self, texts: Sequence[str], *, is_query: bool) -> list[_Request]:
         self.wait()
         # In slices, so that a long document does not keep the others waiting.
         slices = [list(texts[i : i + self._most_texts]) for i in range(0, len(texts), self._most_texts)]
@@ -125,12 +153,13 @@ class BatchingEmbedder:
                 raise EmbedderUnavailable("The embedding model was stopped.")
             for request in requests:
                 self._requests.put(request)
-        parts = [request.result.result() for request in requests]
-        return np.concatenate(parts) if parts else np.empty((0, self.dimension), dtype=np.float32)
+        return requests
 
     def _run(self) -> None:
         try:
             self._embedder = self._load()
+            if self._is_for_queries:
+                self._embedder.embed_queries(["warm"])
         except Exception as error:
             logger.exception("the embedding model could not be loaded")
             self._problem = str(error) or type(error).__name__
@@ -150,6 +179,8 @@ class BatchingEmbedder:
                 return
 
     def _answer(self, requests: list[_Request], *, is_query: bool) -> None:
+        # From here on nobody can cancel them; who did so before has left.
+        requests = [request for request in requests if request.result.set_running_or_notify_cancel()]
         if not requests:
             return
         try:

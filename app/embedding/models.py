@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy.typing as npt
 
 from app.config import DEFAULT_EMBEDDING_MODEL
 from app.embedding.protocol import Embedder, Vectors
+from app.embedding.traced import TracedEncoder, trace
 from app.errors import ConfigurationError
 from app.index.analysis import analyse
 
@@ -51,7 +53,14 @@ class SentenceTransformerEmbedder:
         return self._encode(self._model.encode_document, texts)
 
     def embed_queries(self, texts: Sequence[str]) -> Vectors:
+        if self._traced is not None and 0 < len(texts) <= self._batch_size:
+            return self._traced.encode(texts)
         return self._encode(self._model.encode_query, texts)
+
+    @cached_property
+    def _traced(self) -> TracedEncoder | None:
+        """Made with the first query: who embeds only documents does without."""
+        return trace(self._model) if self._model.device.type == "cpu" else None
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)

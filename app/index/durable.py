@@ -82,12 +82,12 @@ def _sync(path: Path, flags: int) -> None:
         os.close(descriptor)
 
 
-def identify(path: Path) -> FileIdentity:
+def identify(path: str | Path) -> FileIdentity:
     """The identity of a file as it lies there; raises `IndexDamaged` where there is none."""
     try:
-        status = path.stat()
+        status = os.stat(path)  # noqa: PTH116 - every search asks for every file, and a string is quicker
     except OSError as error:
-        raise IndexDamaged(f"{path.name} cannot be read: {error.strerror}.") from error
+        raise IndexDamaged(f"{Path(path).name} cannot be read: {error.strerror}.") from error
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 

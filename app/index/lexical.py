@@ -174,7 +174,7 @@ class LexicalReader:
         live = allowed.contains(ids)
         ids, live_scores = ids[live], scores[live]
         order = np.lexsort((ids, -live_scores))
-        hits = [Hit(int(ids[at]), float(live_scores[at])) for at in order]
+        hits = list(map(Hit, ids[order].tolist(), live_scores[order].tolist()))
         return hits, float(scores[-1]), len(found) < count or count == self._searcher.num_docs
 
     def _query(self, text: str) -> Query | None:

@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from app.errors import EmbeddingModelMismatch, IndexDamaged
+from app.errors import IndexDamaged
 from app.index.building import GenerationBuilder
 from app.index.durable import Verifier, exclusive
-from app.index.idset import IdSet
 from app.index.manifest import (
     LOCK,
     FoldRecord,
@@ -24,7 +22,7 @@ from app.index.manifest import (
     read_manifest,
     read_pointer,
 )
-from app.index.protocol import Hit, IndexEntry
+from app.index.protocol import IndexEntry
 from app.index.segments import Ids, Segment
 from app.index.snapshot import Snapshot
 
@@ -62,19 +60,13 @@ class LocalIndex:
         """The sequence number up to which the index is complete; raises `IndexDamaged` where it cannot be told."""
         return self._read_manifest(read_pointer(self._directory)).sequence
 
-    def search_dense(self, query: npt.NDArray[np.float32], limit: int, allowed: IdSet) -> list[Hit]:
-        """The nearest chunks among `allowed`, best first; nothing for a query that is not finite."""
-        if query.shape != (self._dimension,):
-            raise EmbeddingModelMismatch(f"The index has {self._dimension} dimensions, the query {query.shape[-1]}.")
-        return self._newest().search_dense(np.asarray(query, dtype=np.float32), limit, allowed)
-
-    def search_lexical(self, query: str, limit: int, allowed: IdSet) -> list[Hit]:
-        """The best chunks by BM25 among `allowed`, best first; nothing for a query without words."""
-        return self._newest().search_lexical(query, limit, allowed)
+    def snapshot(self) -> Snapshot:
+        """The newest generation, opened; raises `IndexDamaged`."""
+        return self._retried(self._open)
 
     def ids(self) -> tuple[Ids, Ids]:
         """The ids in the dense and in the lexical side, ascending; they are equal in a sound index."""
-        snapshot = self._newest()
+        snapshot = self.snapshot()
         return snapshot.dense_ids(), snapshot.lexical_ids()
 
     def describe(self) -> IndexDescription:
@@ -109,10 +101,6 @@ class LocalIndex:
         if only_dense or only_lexical:
             problems.append(f"{only_dense} chunks have only a vector, and {only_lexical} only words.")
         return problems
-
-    def _newest(self) -> Snapshot:
-        """The newest generation, opened."""
-        return self._retried(self._open)
 
     def _retried(self, opening: Callable[[bytes | None], Snapshot]) -> Snapshot:
         """Open what `CURRENT` names. A generation that is cleaned away meanwhile has a successor: open that."""

@@ -1,4 +1,4 @@
-"""What the rest of Footnote knows of an index: five calls. FAISS and tantivy behind it today, Milvus another day.
+"""What the rest of Footnote knows of an index. FAISS and tantivy behind it today, Milvus another day.
 
 Ids are the collection's own sequence numbers (64-bit, from 1, never used twice). The chunks of one document version
 are numbered in one run, so a set of chunks is a set of ranges, and a version is named by the first id of its run.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -26,12 +26,25 @@ class IndexEntry:
     text: str  # what the lexical index reads, headings included
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(NamedTuple):
     """A chunk that one leg found."""
 
     id: int
     score: float  # cosine similarity, or BM25
+
+
+class IndexSnapshot(Protocol):
+    """The index as it is at one moment, so that both legs of a search see the same chunks."""
+
+    @property
+    def sequence(self) -> int:
+        """The sequence number up to which the collection's changes are in it."""
+
+    def search_dense(self, query: npt.NDArray[np.float32], limit: int, allowed: IdSet) -> list[Hit]:
+        """The nearest chunks among `allowed`, best first. `query` has shape (dimension,) and unit length."""
+
+    def search_lexical(self, query: str, limit: int, allowed: IdSet) -> list[Hit]:
+        """The best chunks by BM25 among `allowed`, best first."""
 
 
 class CollectionIndex(Protocol):
@@ -46,8 +59,5 @@ class CollectionIndex(Protocol):
         Safe to repeat: entries that an interrupted publish left behind are not doubled.
         """
 
-    def search_dense(self, query: npt.NDArray[np.float32], limit: int, allowed: IdSet) -> list[Hit]:
-        """The nearest chunks among `allowed`, best first. `query` has shape (dimension,) and unit length."""
-
-    def search_lexical(self, query: str, limit: int, allowed: IdSet) -> list[Hit]:
-        """The best chunks by BM25 among `allowed`, best first."""
+    def snapshot(self) -> IndexSnapshot:
+        """The newest state, for one search."""

@@ -47,7 +47,8 @@ def map_ids(directory: Path, record: SegmentRecord, verifier: Verifier) -> tuple
     path = directory / SEGMENTS / file
     verifier.verify(path, record.files[file])
     try:
-        ids, first_ids = np.memmap(path, dtype="<i8", mode="r", shape=(2, record.count))
+        # As a plain array: every step of a memmap's indexing goes through Python.
+        ids, first_ids = np.memmap(path, dtype="<i8", mode="r", shape=(2, record.count)).view(np.ndarray)
     except (OSError, ValueError) as error:
         raise IndexDamaged(f"{file} cannot be mapped.") from error
     return ids, first_ids

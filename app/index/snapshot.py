@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 
-from app.errors import IndexDamaged
+from app.errors import EmbeddingModelMismatch, IndexDamaged
 from app.index.durable import Verifier, identify
 from app.index.idset import IdSet
 from app.index.lexical import LexicalReader
@@ -42,18 +43,31 @@ class Snapshot:
         self._lexical = manifest.lexical and LexicalReader(directory, manifest.lexical, verifier)
         self._live = {name: live_rows(segment.first_ids, manifest.removed) for name, segment in self.segments.items()}
         self._selected: WeakKeyDictionary[IdSet, _Selected] = WeakKeyDictionary()
-        self._files = {path: identity for segment in self.segments.values() for path, identity in segment.files.items()}
+        mapped = [segment.files for segment in self.segments.values()]
         if self._lexical:
-            self._files |= self._lexical.files
+            mapped.append(self._lexical.files)
+        self._files = [(os.fspath(path), identity) for files in mapped for path, identity in files.items()]
+
+    @property
+    def sequence(self) -> int:
+        """The sequence number up to which the generation is complete."""
+        return self.manifest.sequence
 
     def check_files(self) -> None:
         """Raise `IndexDamaged` where a mapped file was written to: reading past a new end would kill the process."""
-        for path, identity in self._files.items():
+        for path, identity in self._files:
             if identify(path) != identity:
-                raise IndexDamaged(f"{path.name} was changed while it was in use.")
+                raise IndexDamaged(f"{Path(path).name} was changed while it was in use.")
 
     def search_dense(self, query: npt.NDArray[np.float32], limit: int, allowed: IdSet) -> list[Hit]:
-        """The nearest allowed chunks over all segments, equal scores in the order of their ids."""
+        """The nearest allowed chunks over all segments, equal scores in the order of their ids.
+
+        Nothing for a query that is not finite. Raises `EmbeddingModelMismatch`.
+        """
+        if query.shape != (self.manifest.dimension,):
+            raise EmbeddingModelMismatch(
+                f"The index has {self.manifest.dimension} dimensions, the query {query.shape[-1]}."
+            )
         if limit < 1 or not np.isfinite(query).all():
             return []
         found = [segment.search(query, limit, selector) for segment, selector in self._select(allowed)]
@@ -62,7 +76,7 @@ class Snapshot:
         ids = np.concatenate([ids for ids, _ in found])
         scores = np.concatenate([scores for _, scores in found])
         best = np.lexsort((ids, -scores))[:limit]
-        return [Hit(int(ids[at]), float(scores[at])) for at in best]
+        return list(map(Hit, ids[best].tolist(), scores[best].tolist()))
 
     def search_lexical(self, query: str, limit: int, allowed: IdSet) -> list[Hit]:
         """The best allowed chunks by BM25, equal scores in the order of their ids."""

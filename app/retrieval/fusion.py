@@ -7,13 +7,13 @@ reciprocal rank fusion it keeps how much better one candidate is than the next.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from heapq import nsmallest
+from typing import NamedTuple
 
 from app.index.protocol import Hit
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A chunk that at least one leg found, with the raw score of each."""
 
     id: int
@@ -22,24 +22,23 @@ class Candidate:
     lexical: float | None
 
 
-def fuse(dense: Sequence[Hit], lexical: Sequence[Hit], dense_weight: float) -> list[Candidate]:
-    """Candidates of both legs, best first; `dense_weight` from 0 (lexical alone) to 1 (dense alone).
+def fuse(
+    dense: Sequence[Hit], lexical: Sequence[Hit], dense_weight: float, limit: int | None = None
+) -> list[Candidate]:
+    """The best `limit` candidates of both legs, best first; `dense_weight` from 0 (lexical) to 1 (dense alone).
 
     A candidate that a leg did not find gets that leg's lowest score, 0. Ties go to the older chunk.
     """
-    dense_scores = {hit.id: hit.score for hit in dense}
-    lexical_scores = {hit.id: hit.score for hit in lexical}
+    dense_scores, lexical_scores = dict(dense), dict(lexical)
     dense_part, lexical_part = _normalised(dense_scores), _normalised(lexical_scores)
-    candidates = [
-        Candidate(
-            id=chunk,
-            score=dense_weight * dense_part.get(chunk, 0.0) + (1.0 - dense_weight) * lexical_part.get(chunk, 0.0),
-            dense=dense_scores.get(chunk),
-            lexical=lexical_scores.get(chunk),
-        )
+    lexical_weight = 1.0 - dense_weight
+    # Negative, so that the natural order is: the higher score first, then the lower id.
+    ranked = [
+        (-(dense_weight * dense_part.get(chunk, 0.0) + lexical_weight * lexical_part.get(chunk, 0.0)), chunk)
         for chunk in dense_scores | lexical_scores
     ]
-    return sorted(candidates, key=lambda candidate: (-candidate.score, candidate.id))
+    best = sorted(ranked) if limit is None else nsmallest(limit, ranked)
+    return [Candidate(chunk, -score, dense_scores.get(chunk), lexical_scores.get(chunk)) for score, chunk in best]
 
 
 def _normalised(scores: dict[int, float]) -> dict[int, float]:

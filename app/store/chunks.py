@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Connection, Row, Select, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, func, insert, select, update
 
 from app.store.collections import advance_sequence
 from app.store.tables import chunks, documents, removals, versions
@@ -17,6 +17,24 @@ from app.types import Chunk, Document, with_headings
 _EMBEDDING_DTYPE = np.dtype("<f2")
 # SQLite allows 32,766 bound values a statement; a thousand ids at a time is quick in every database.
 _IDS_PER_QUERY = 1000
+
+
+def _select_live_chunks() -> Select[Any]:
+    columns = [column for column in chunks.c if column.name != "embedding"]
+    return (
+        select(*columns, versions.c.filename)
+        .join(
+            documents,
+            (documents.c.id == chunks.c.document_id) & (documents.c.live_version == chunks.c.version),
+        )
+        .join(versions, (versions.c.document_id == chunks.c.document_id) & (versions.c.version == chunks.c.version))
+    )
+
+
+# Every search runs this. Made once: to put a statement together takes longer than to run it.
+_LIVE_CHUNKS_BY_ID = _select_live_chunks().where(
+    chunks.c.collection_id == bindparam("collection_id"), chunks.c.id.in_(bindparam("ids", expanding=True))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +147,8 @@ def live_chunks(connection: Connection, collection_id: str, ids: Sequence[int]) 
     """Those of the ids that belong to a live version: a hit becomes a passage only through here."""
     found: dict[int, StoredChunk] = {}
     for at in range(0, len(ids), _IDS_PER_QUERY):
-        query = _select_live_chunks().where(
-            chunks.c.collection_id == collection_id, chunks.c.id.in_(ids[at : at + _IDS_PER_QUERY])
-        )
-        found.update((row.id, _stored_chunk(row)) for row in connection.execute(query))
+        parameters = {"collection_id": collection_id, "ids": ids[at : at + _IDS_PER_QUERY]}
+        found.update((row.id, _stored_chunk(row)) for row in connection.execute(_LIVE_CHUNKS_BY_ID, parameters))
     return found
 
 
@@ -156,18 +172,6 @@ def chunk_ids(connection: Connection, collection_id: str) -> npt.NDArray[np.int6
 def count_chunks(connection: Connection) -> int:
     """Over all collections."""
     return connection.scalar(select(func.count()).select_from(chunks)) or 0
-
-
-def _select_live_chunks() -> Select[Any]:
-    columns = [column for column in chunks.c if column.name != "embedding"]
-    return (
-        select(*columns, versions.c.filename)
-        .join(
-            documents,
-            (documents.c.id == chunks.c.document_id) & (documents.c.live_version == chunks.c.version),
-        )
-        .join(versions, (versions.c.document_id == chunks.c.document_id) & (versions.c.version == chunks.c.version))
-    )
 
 
 def _stored_chunk(row: Row[Any]) -> StoredChunk:

@@ -54,8 +54,8 @@ class FixedRetriever:
         self,
         query: str,
         *,
-        collection: Collection,
-        top_k: int,
+        collection: str,
+        top_k: int | None = None,
         filters: Mapping[str, Any] | None = None,
         explain: bool = False,
     ) -> Retrieval:

@@ -14,7 +14,7 @@ from app.answering.events import CitationFound, Delta, Done, Event, Failed, Sour
 from app.errors import GenerationInterrupted, InvalidRequest
 from app.types import Answer, Message, Mode, Passage, Support
 from tests.answering.samples import CHINESE, make_answerer, make_collection, make_generator, passage
-from tests.fake_engine import STALL, FakeEngine, answer, broken, last_message, refusal
+from tests.fake_engine import STALL, FakeEngine, answer, broken, refusal
 
 pytestmark = pytest.mark.anyio
 
@@ -180,17 +180,15 @@ async def test_a_cut_answer_says_so(engine: FakeEngine, client: httpx.AsyncClien
 async def test_a_collection_has_its_own_ways(
     engine: FakeEngine, client: httpx.AsyncClient, passages: list[Passage]
 ) -> None:
-    """A collection's prompt, examples, number of passages and threshold are used."""
+    """A collection's prompt, examples and threshold are used."""
     settings = {
         "system_prompt": "Answer like a pirate.",
         "examples": [{"question": "Where is the gold?", "answer": "In the hold. [1]"}],
-        "top_k": 1,
     }
     await ask(make_answerer(passages, make_generator(engine, client))[0], BRIDGE_QUESTION, settings)
     (sent,) = engine.requests
     assert [m["role"] for m in sent["messages"]] == ["system", "user", "assistant", "user"]
     assert sent["messages"][0]["content"].startswith("Answer like a pirate.")
-    assert last_message(sent).count("BEGIN") == 1
     assert not finished(await ask(make_answerer(passages)[0], BRIDGE_QUESTION, {"answer_threshold": 1.0})).answerable
 
 

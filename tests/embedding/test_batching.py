@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Sequence
 
@@ -97,6 +98,22 @@ def test_a_repeated_query_is_remembered(embedder: BatchingEmbedder, model: Count
     embedder.embed_documents(["a"])
     embedder.embed_documents(["a"])
     assert len(model.calls) == 3
+
+
+@pytest.mark.anyio
+async def test_a_query_waits_without_a_thread(embedder: BatchingEmbedder, model: CountingEmbedder) -> None:
+    """Queries that are awaited share a pass and the memory, and one whose caller has left takes no other along."""
+    model.gate.clear()
+    first = asyncio.ensure_future(embedder.embed_query("first"))
+    await asyncio.to_thread(wait_until, lambda: model.calls)
+    left, stays = (asyncio.ensure_future(embedder.embed_query(text)) for text in ("left", "stays"))
+    await asyncio.sleep(0)
+    left.cancel()
+    await asyncio.sleep(0)
+    model.gate.set()
+    assert np.array_equal(await stays, HashingEmbedder().embed_queries(["stays"])[0])
+    assert np.array_equal(await first, await embedder.embed_query("first"))
+    assert model.calls == [["first"], ["stays"]]
 
 
 def test_a_long_document_is_cut_into_passes(embedder: BatchingEmbedder, model: CountingEmbedder) -> None:

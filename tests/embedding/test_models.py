@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from app.config import DEFAULT_EMBEDDING_MODEL
+from app.embedding import traced
 from app.embedding.models import HashingEmbedder, SentenceTransformerEmbedder, load_embedder
 from app.errors import ConfigurationError
 
@@ -118,6 +119,28 @@ def test_a_models_own_prompts_are_used(transformer: Path) -> None:
     assert not np.allclose(query, document)
     plain = embedder._model.encode(["night the watch"], prompt="", normalize_embeddings=True)
     assert np.allclose(query, plain, atol=2e-2)
+
+
+def test_one_graph_embeds_queries_of_every_length(bundled: SentenceTransformerEmbedder) -> None:
+    """Queries go through a traced graph, one or many at once, short, long and cut: as the model itself embeds them."""
+    assert bundled._traced is not None
+    queries = ["Who?", "水坝何时建成?", "When did the dome close, and who closed it?", "the night watch " * 200]
+    for asked in ([queries[0]], queries, queries[::-1] * 3, ["", "Who?"]):
+        expected = bundled._model.encode_query(asked, normalize_embeddings=True)
+        found = bundled.embed_queries(asked)
+        assert np.allclose(found, expected, atol=2e-2)
+        assert np.allclose(np.linalg.norm(found, axis=1), 1.0, atol=1e-5)
+
+
+def test_a_model_that_is_another_in_a_graph_is_used_as_it_is(
+    transformer: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the graph's vectors differ from the model's own, there is no graph, and queries are embedded without."""
+    monkeypatch.setattr(traced, "_TOLERANCE", -1.0)
+    embedder = SentenceTransformerEmbedder(str(transformer), device="cpu")
+    expected = embedder._model.encode_query(["the watch"], normalize_embeddings=True)
+    assert np.allclose(embedder.embed_queries(["the watch"]), expected, atol=1e-6)
+    assert embedder._traced is None
 
 
 @pytest.mark.parametrize("content", [{}, {"config.json": "{"}, {"modules.json": "[]"}], ids=str)

@@ -89,6 +89,13 @@ class ExactIndex:
         self._entries = {e.id: e for e in self._entries.values() if e.first_id not in removed}
         self._sequence = sequence
 
+    @property
+    def sequence(self) -> int:
+        return self._sequence
+
+    def snapshot(self) -> ExactIndex:
+        return self
+
     def search_dense(self, query: npt.NDArray[np.float32], limit: int, allowed: IdSet) -> list[Hit]:
         if not np.isfinite(query).all():
             return []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.index.folding import FAN_IN, Load, choose_fold
+from app.index.folding import FAN_IN, TOP_CLASS, Load, choose_fold
 
 
 def load(name, rows, live=None):
@@ -13,19 +13,19 @@ def load(name, rows, live=None):
 
 
 def test_few_segments_are_left_alone():
-    """Seven segments of a size are no reason to write anything."""
+    """Three segments of a size are no reason to write anything."""
     assert choose_fold([load(n, 3) for n in range(FAN_IN - 1)]) == []
 
 
-def test_eight_of_a_size_become_one():
-    """The eighth segment of a size class makes all eight fold, and others stay out of it."""
+def test_four_of_a_size_become_one():
+    """The fourth segment of a size class makes all four fold, and others stay out of it."""
     small = [load(n, 3) for n in range(FAN_IN)]
     assert choose_fold([load("large", 5000), *small]) == small
 
 
 def test_large_segments_are_not_rewritten_for_tidiness():
-    """Segments of more than 32,768 rows are never folded, however many there are."""
-    assert choose_fold([load(n, 40_000) for n in range(50)]) == []
+    """Segments of more than 65,536 rows are never folded, however many there are."""
+    assert choose_fold([load(n, 70_000) for n in range(50)]) == []
 
 
 def test_a_mostly_dead_segment_is_rewritten_alone():
@@ -37,7 +37,7 @@ def test_a_mostly_dead_segment_is_rewritten_alone():
 
 @given(st.lists(st.integers(1, 300), max_size=300))
 def test_any_sequence_of_publishes_ends_with_few_segments(sizes):
-    """Whatever is published, folding ends, loses no row, and leaves fewer than eight segments of each class."""
+    """Whatever is published, folding ends, loses no row, and leaves fewer than four segments of each class."""
     segments: list[Load] = []
     for number, size in enumerate(sizes):
         segments.append(load(number, size))
@@ -45,4 +45,4 @@ def test_any_sequence_of_publishes_ends_with_few_segments(sizes):
             rest = [segment for segment in segments if segment not in chosen]
             segments = [*rest, load(f"{number}-{len(rest)}", sum(segment.rows for segment in chosen))]
     assert sum(segment.rows for segment in segments) == sum(sizes)
-    assert len(segments) <= (FAN_IN - 1) * 6
+    assert len(segments) <= (FAN_IN - 1) * (TOP_CLASS + 1)

@@ -21,7 +21,9 @@ WORDS = ["river bridge", "港口 信号", "copper winter orchard", "number3"]
 
 
 def answers(index, query):
-    return [index.search_dense(query(n), 10, ALL) for n in range(8)] + [index.search_lexical(w, 10, ALL) for w in WORDS]
+    return [index.snapshot().search_dense(query(n), 10, ALL) for n in range(8)] + [
+        index.snapshot().search_lexical(w, 10, ALL) for w in WORDS
+    ]
 
 
 def names(directory):
@@ -74,7 +76,7 @@ def test_a_killed_publisher_leaves_no_lock_and_no_litter(local, tmp_path, entrie
     )
     process.start()
     process.join(60)
-    assert local.search_lexical("number10", 1, ALL)
+    assert local.snapshot().search_lexical("number10", 1, ALL)
     local.publish(entries(13, 18), [], 3)
     assert local.verify() == []
     assert len(local.ids()[0]) == 18
@@ -86,7 +88,7 @@ def test_a_killed_publisher_leaves_no_lock_and_no_litter(local, tmp_path, entrie
 def test_a_reader_sees_what_another_process_published(local, tmp_path, entries, query):
     """The next search after another process's publish finds it."""
     local.publish(entries(1, 9), [], 1)
-    assert local.search_lexical("number12", 1, ALL) == []
+    assert local.snapshot().search_lexical("number12", 1, ALL) == []
     process = multiprocessing.get_context("spawn").Process(
         target=_publish, args=(tmp_path / "index", local_dimension(entries), entries(10, 12), 2)
     )
@@ -94,8 +96,8 @@ def test_a_reader_sees_what_another_process_published(local, tmp_path, entries, 
     process.join(60)
     assert process.exitcode == 0
     assert local.checkpoint() == 2
-    assert [hit.id for hit in local.search_lexical("number12", 1, ALL)] == [12]
-    assert local.search_dense(entries(12, 12)[0].embedding.astype(np.float32), 1, ALL)[0].id == 12
+    assert [hit.id for hit in local.snapshot().search_lexical("number12", 1, ALL)] == [12]
+    assert local.snapshot().search_dense(entries(12, 12)[0].embedding.astype(np.float32), 1, ALL)[0].id == 12
 
 
 def test_many_single_publishes_leave_few_segments(local, entries, query):
@@ -119,7 +121,7 @@ def test_a_fold_drops_the_rows_of_removed_versions(local, entries, query):
     assert (local.describe().rows, local.describe().removed_versions) == (12, 1)
     local.publish([], [4, 7], 3)
     assert (local.describe().rows, local.describe().removed_versions) == (3, 0)
-    assert sorted(hit.id for hit in local.search_dense(query(0), 5, ALL)) == [10, 11, 12]
+    assert sorted(hit.id for hit in local.snapshot().search_dense(query(0), 5, ALL)) == [10, 11, 12]
     local.publish([], [10, 999], 4)
     assert local.describe().segments == ()
     assert local.verify() == []
@@ -154,9 +156,9 @@ def test_a_large_rebuild_is_cut_into_segments(local, entries, query, monkeypatch
     """A rebuild writes segments of bounded size, and finds the same as one large segment."""
     local.rebuild(entries(1, 90), 1)
     before = answers(local, query)
-    monkeypatch.setattr(app.index.building, "_MOST_SEGMENT_ROWS", 20)
+    monkeypatch.setattr(app.index.building, "_MOST_SEGMENT_ROWS", 40)
     local.rebuild(entries(1, 90), 1)
-    assert sorted(segment.count for segment in local.describe().segments) == [10, 20, 20, 20, 20]
+    assert sorted(segment.count for segment in local.describe().segments) == [10, 40, 40]
     assert answers(local, query) == before
 
 
@@ -170,8 +172,8 @@ def test_readers_are_right_while_generations_come_and_go(local, tmp_path, entrie
         searches = 0
         while not stop.is_set() or searches < 3:
             least = published[0]
-            assert len(reader.search_dense(query(searches), 1000, ALL)) >= least
-            assert reader.search_lexical(f"number{least}", 1, ALL)[0].id == least
+            assert len(reader.snapshot().search_dense(query(searches), 1000, ALL)) >= least
+            assert reader.snapshot().search_lexical(f"number{least}", 1, ALL)[0].id == least
             searches += 1
 
     with ThreadPoolExecutor(3) as pool:
@@ -234,7 +236,7 @@ def test_vectors_of_another_model_are_refused(local, entries, query):
     with pytest.raises(EmbeddingModelMismatch):
         local.publish([IndexEntry(4, 4, np.zeros(7, dtype=np.float16), "river")], [], 2)
     with pytest.raises(EmbeddingModelMismatch):
-        local.search_dense(np.zeros(7, dtype=np.float32), 1, ALL)
+        local.snapshot().search_dense(np.zeros(7, dtype=np.float32), 1, ALL)
     assert local.checkpoint() == 1
     assert local.verify() == []
 
@@ -248,7 +250,7 @@ def test_dead_hits_do_not_crowd_out_living_ones(local, entries):
     ]
     local.publish(many + weaker, [], 1)
     live = IdSet([(301, 6)], everything=True)
-    assert [hit.id for hit in local.search_lexical("river", 6, live)] == [301, 302, 303, 304, 305, 306]
+    assert [hit.id for hit in local.snapshot().search_lexical("river", 6, live)] == [301, 302, 303, 304, 305, 306]
 
 
 def test_equal_scores_come_in_the_order_of_ids(local, entries):
@@ -256,8 +258,14 @@ def test_equal_scores_come_in_the_order_of_ids(local, entries):
     same = [IndexEntry(e.id, e.first_id, entries(1, 1)[0].embedding, "granite") for e in entries(1, 60)]
     for sequence, start in enumerate((30, 0, 15, 45), start=1):
         local.publish(same[start : start + 15], [], sequence)
-    assert [hit.id for hit in local.search_lexical("granite", 5, ALL)] == [1, 2, 3, 4, 5]
-    assert [hit.id for hit in local.search_dense(same[0].embedding.astype(np.float32), 5, ALL)] == [1, 2, 3, 4, 5]
+    assert [hit.id for hit in local.snapshot().search_lexical("granite", 5, ALL)] == [1, 2, 3, 4, 5]
+    assert [hit.id for hit in local.snapshot().search_dense(same[0].embedding.astype(np.float32), 5, ALL)] == [
+        1,
+        2,
+        3,
+        4,
+        5,
+    ]
 
 
 def test_a_page_pasted_as_a_query_is_cut_to_its_rarest_terms(local, entries):
@@ -265,4 +273,4 @@ def test_a_page_pasted_as_a_query_is_cut_to_its_rarest_terms(local, entries):
     local.publish(entries(1, 300), [], 1)
     absent = " ".join(f"absent{number}" for number in range(1000))
     page = f"River, river: {absent} number137"
-    assert local.search_lexical(page, 1, ALL)[0].id == 137
+    assert local.snapshot().search_lexical(page, 1, ALL)[0].id == 137

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from typing import Any
 
+import anyio
 import pytest
 
 from app.bootstrap import Core, build_core, build_retriever
@@ -43,10 +44,8 @@ class Shelf(Library):
         self.go_live(job)
         return document_id
 
-    def search(self, query: str, top_k: int = 3, **options: Any) -> Retrieval:
-        with self.database.read() as connection:
-            collection = get_collection(connection, "default")
-        return self.retriever.search(query, collection=collection, top_k=top_k, **options)
+    def search(self, query: str, top_k: int | None = 3, **options: Any) -> Retrieval:
+        return anyio.run(lambda: self.retriever.retrieve(query, collection="default", top_k=top_k, **options))
 
     def found(self, query: str, **options: Any) -> list[str]:
         return [passage.text for passage in self.search(query, **options).passages]
@@ -135,6 +134,16 @@ def test_explain_tells_why(shelf: Shelf) -> None:
     assert [row["dropped"] for row in rows] == [None, None] + ["ranked below the best 2"] * 3
     assert found.explain["dense_weight"] == pytest.approx(0.5 * found.coverage)
     assert [row["chunk_id"] for row in rows[:2]] == [passage.chunk_id for passage in found.passages]
+
+
+def test_a_collection_chooses_how_many_passages(shelf: Shelf) -> None:
+    """Without a number in the request it is the collection's, and without one there, the server's."""
+    everything = shelf.search("the dome of the night", top_k=None).passages
+    with shelf.database.write() as connection:
+        change_settings(connection, "default", {"top_k": 2}, NOW)
+    assert len(everything) > 2
+    assert shelf.search("the dome of the night", top_k=None).passages == everything[:2]
+    assert len(shelf.search("the dome of the night", top_k=3).passages) == 3
 
 
 def test_a_collection_chooses_its_weight(shelf: Shelf) -> None:

@@ -17,11 +17,10 @@ router = APIRouter(tags=["search"])
 @router.post("/search", response_model=SearchOut, responses=NOT_FOUND)
 async def search(body: SearchIn, services: ServicesDep) -> Response:
     """The best passages for a query, with the scores of every leg."""
-    collection = await find_collection(services, body.collection)
     found = await services.retriever.retrieve(
         body.query,
-        collection=collection,
-        top_k=body.top_k or collection.settings.get("top_k") or services.core.settings.top_k,
+        collection=body.collection,
+        top_k=body.top_k,
         filters=body.filters,
         explain=body.explain,
     )
