@@ -15,6 +15,7 @@ import typer
 
 from app.bootstrap import Core, build_core
 from app.config import Settings
+from app.cores import available_cores
 from app.errors import FootnoteError
 from app.media_types import detect
 from app.store.collections import DEFAULT_COLLECTION
@@ -44,13 +45,14 @@ def worker(
     with (
         build_core(settings) as core,
         ParserPool(
-            size=min(settings.worker_concurrency, os.cpu_count() or 1),
+            size=min(settings.worker_concurrency, available_cores()),
             timeout_seconds=settings.parse_timeout_seconds,
             memory_bytes=settings.parse_memory_bytes,
             max_pages=settings.max_pages,
         ) as parsers,
     ):
         core.embedder.start()
+        parsers.warm()
         core.embedder.wait()  # no job is claimed, and no attempt counted, before the model is there
         pipeline = Pipeline(
             database=core.database,

@@ -13,7 +13,7 @@ from app.errors import EmptyDocument, LeaseLost
 from app.projection import Projection
 from app.store import documents, jobs
 from app.store.blobs import BlobStore
-from app.store.chunks import store_chunks
+from app.store.chunks import VersionContent, store_chunks
 from app.store.collections import get_collection_by_id, record_embedding_model
 from app.store.database import Database
 from app.telemetry import timed
@@ -77,9 +77,11 @@ class Pipeline:
         """
         outcomes: dict[Job, Exception | None] = {}
         prepared: list[Prepared] = []
+        with self._database.read() as connection:
+            found = documents.get_documents(connection, [job.document_id for job in batch])
         for job in batch:
             try:
-                prepared.append(self._prepare(job))
+                prepared.append(self._prepare(job, found.get(job.document_id)))
             except Exception as error:
                 outcomes[job] = error
         try:
@@ -94,10 +96,8 @@ class Pipeline:
             outcomes.update((each.job, error) for each in prepared)
         return outcomes
 
-    def _prepare(self, job: Job) -> Prepared:
-        with self._database.read() as connection:
-            document = documents.get_document(connection, job.document_id)
-        if document.version != job.version:
+    def _prepare(self, job: Job, document: Document | None) -> Prepared:
+        if document is None or document.version != job.version:
             raise LeaseLost
         if document.chunks:
             return Prepared(job, document)
@@ -135,21 +135,17 @@ class Pipeline:
         parts = np.split(embeddings, np.cumsum([len(each.chunks) for each in prepared])[:-1])
         with timed("store"), self._database.write() as connection:
             held = set(jobs.held(connection, [each.job for each in prepared]))
-            for collection_id in {each.document.collection_id for each in prepared if each.job in held}:
+            contents: dict[str, list[VersionContent]] = {}
+            for each, vectors in zip(prepared, parts, strict=True):
+                if each.job in held:
+                    content = VersionContent(
+                        each.document.id, each.job.version, each.text, each.pages, each.chunks, vectors
+                    )
+                    contents.setdefault(each.document.collection_id, []).append(content)
+            for collection_id, of_collection in contents.items():
                 collection = get_collection_by_id(connection, collection_id)
                 record_embedding_model(connection, collection, self._embedder.name, self._embedder.dimension)
-            for each, vectors in zip(prepared, parts, strict=True):
-                if each.job not in held:
-                    continue
-                store_chunks(
-                    connection,
-                    each.document,
-                    each.job.version,
-                    text=each.text,
-                    pages=each.pages,
-                    contents=each.chunks,
-                    embeddings=vectors,
-                )
+                store_chunks(connection, collection_id, of_collection)
 
     def _make_live(self, prepared: Sequence[Prepared]) -> dict[Job, Exception | None]:
         outcomes: dict[Job, Exception | None] = {each.job: LeaseLost() for each in prepared}

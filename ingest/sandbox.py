@@ -95,6 +95,14 @@ class ParserPool:
         for _ in slots:
             self._idle.put(None)
 
+    def warm(self) -> None:
+        """Start the first child, before there is a file to read. Raises `Unavailable`."""
+        child = self._idle.get()
+        try:
+            child = self._ready(child)
+        finally:
+            self._idle.put(child)
+
     def parse(self, path: Path, media_type: str, filename: str) -> Parsed:
         """Read a file as `ingest.parsers.parse` does, within the limits.
 

@@ -24,6 +24,7 @@ Vector = npt.NDArray[np.float32]  # shape (dimension,)
 _CACHED_QUERIES = 4096
 # Batches that are sorted by length together: padding is wasted work.
 _BATCHES_TOGETHER = 4
+_LEAST_SLICE = 8  # texts: fewer fill a pass badly
 
 
 @dataclass(slots=True)
@@ -36,8 +37,9 @@ class _Request:
 class BatchingEmbedder:
     """An embedder that loads in the background, joins the texts of concurrent callers, and remembers queries.
 
-    One thread owns the model. It takes whatever is waiting, up to a few batches, so a lone query waits for nobody and
-    many callers share one pass. Supervised: if loading fails, `problem` says why and so does every call.
+    A thread takes whatever is waiting, up to a few batches, so a lone query waits for nobody and many callers share one
+    pass; for documents there are as many threads as the model likes. Supervised: if loading fails, `problem` says why
+    and so does every call.
     """
 
     def __init__(self, load: Callable[[], Embedder], *, batch_size: int = 32) -> None:
@@ -49,23 +51,26 @@ class BatchingEmbedder:
         self._problem: str | None = None
         self._is_closed = False
         self._is_for_queries = False
+        self._idle = 0  # threads that wait for a request
+        self._idle_lock = threading.Lock()
         self._closing = threading.Lock()
         self._cache: OrderedDict[str, Vector] = OrderedDict()
         self._cache_lock = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name="embedder", daemon=True)
+        self._threads = [threading.Thread(target=self._load_and_run, name="embedder", daemon=True)]
 
     def start(self, *, for_queries: bool = False) -> None:
         """Begin to load, `for_queries` with what only the first of them pays; returns at once."""
         self._is_for_queries = for_queries
-        self._thread.start()
+        self._threads[0].start()
 
     def close(self) -> None:
         """Finish what is waiting, then stop; later calls raise `EmbedderUnavailable`."""
         with self._closing:
             self._is_closed = True
             self._requests.put(None)
-        if self._thread.is_alive():
-            self._thread.join()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join()
 
     @property
     def is_ready(self) -> bool:
@@ -145,8 +150,10 @@ class BatchingEmbedder:
 
     def _enqueue(self, texts: Sequence[str], *, is_query: bool) -> list[_Request]:
         self.wait()
-        # In slices, so that a long document does not keep the others waiting.
-        slices = [list(texts[i : i + self._most_texts]) for i in range(0, len(texts), self._most_texts)]
+        # In slices, so that a long document does not keep the others waiting, and every thread has one.
+        share = -(-len(texts) // len(self._threads))
+        size = min(max(share, _LEAST_SLICE), self._most_texts)
+        slices = [list(texts[i : i + size]) for i in range(0, len(texts), size)]
         requests = [_Request(part, is_query, Future()) for part in slices]
         with self._closing:
             if self._is_closed:
@@ -155,20 +162,41 @@ class BatchingEmbedder:
                 self._requests.put(request)
         return requests
 
-    def _run(self) -> None:
+    @property
+    def passes_at_once(self) -> int:
+        return self.wait().passes_at_once
+
+    def _load_and_run(self) -> None:
         try:
             self._embedder = self._load()
             if self._is_for_queries:
                 self._embedder.embed_queries(["warm"])
+            else:
+                self._add_threads(self._embedder.passes_at_once - 1)
         except Exception as error:
             logger.exception("the embedding model could not be loaded")
             self._problem = str(error) or type(error).__name__
         self._loaded.set()
-        while (request := self._requests.get()) is not None:
+        self._run()
+
+    def _add_threads(self, count: int) -> None:
+        with self._closing:
+            if not self._is_closed:
+                more = [threading.Thread(target=self._run, name="embedder", daemon=True) for _ in range(count)]
+                self._threads += more
+                for thread in more:
+                    thread.start()
+
+    def _run(self) -> None:
+        while (request := self._next()) is not None:
             together = [request]
             stop = False
-            while sum(len(r.texts) for r in together) < self._most_texts and not self._requests.empty():
-                following = self._requests.get()
+            # What another thread waits for is left to it.
+            while not self._idle and sum(len(r.texts) for r in together) < self._most_texts // len(self._threads):
+                try:
+                    following = self._requests.get_nowait()
+                except queue.Empty:
+                    break
                 if following is None:
                     stop = True
                     break
@@ -176,7 +204,17 @@ class BatchingEmbedder:
             for is_query in (True, False):  # a person waits for a query
                 self._answer([r for r in together if r.is_query is is_query], is_query=is_query)
             if stop:
-                return
+                break
+        self._requests.put(None)  # for the next thread
+
+    def _next(self) -> _Request | None:
+        with self._idle_lock:
+            self._idle += 1
+        try:
+            return self._requests.get()
+        finally:
+            with self._idle_lock:
+                self._idle -= 1
 
     def _answer(self, requests: list[_Request], *, is_query: bool) -> None:
         # From here on nobody can cancel them; who did so before has left.

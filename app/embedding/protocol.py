@@ -25,6 +25,10 @@ class Embedder(Protocol):
     def max_tokens(self) -> int:
         """What is longer is cut."""
 
+    @property
+    def passes_at_once(self) -> int:
+        """How many threads should embed documents at the same time: with one more, each would only be slower."""
+
     def embed_documents(self, texts: Sequence[str]) -> Vectors: ...
 
     def embed_queries(self, texts: Sequence[str]) -> Vectors: ...

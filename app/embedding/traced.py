@@ -1,7 +1,7 @@
 """A model's forward pass as one graph: no Python between its operations.
 
-A query is so short that half its time goes into Python, and each of the hundreds of operations takes Python's lock
-again, for which it waits behind every other thread of a busy server. A graph takes it once.
+A query is so short that half its time goes into Python; and each of the hundreds of operations takes Python's lock
+again, for which it waits behind every other thread of a busy process. A graph takes it once.
 """
 
 from __future__ import annotations
@@ -20,43 +20,41 @@ logger = logging.getLogger(__name__)
 # Of different lengths and numbers, so that nothing that depends on them is taken for a constant.
 _EXAMPLES = ("Who?", "Which of the two bridges was opened first, and who paid for it?", "水坝何时建成")
 _PROBES = (_EXAMPLES[1:2], (*_EXAMPLES, "a longer one, " * 12), _EXAMPLES[:1] * 9)
-# A model of this size has too little to share out for a query: two threads take 0.8 of the time and 1.6 of the work.
-_SMALL_PARAMETERS = 50_000_000
 _TOLERANCE = 0.02  # of a vector of unit length: a few roundings in bfloat16, where a wrong graph is off by much more
 
 
 class TracedEncoder:
-    """Encodes short texts as `encode_query` does. Make one with `trace`."""
+    """Encodes texts as the model does. Make one with `trace`."""
 
     def __init__(self, model: Any, names: Sequence[str], graph: Callable[..., Any]) -> None:
         self._model = model
-        self._is_small = sum(p.numel() for p in model.parameters()) < _SMALL_PARAMETERS
         self._names = tuple(names)
         self._graph = graph
-        self._prompt = _query_prompt(model)
 
-    def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Vectors of unit length, shape (texts, dimension)."""
+    def encode(
+        self, texts: Sequence[str], prompt: str | None, *, batch_size: int, threads: int
+    ) -> npt.NDArray[np.float32]:
+        """Vectors of unit length, shape (texts, dimension), each pass on so many `threads` of torch."""
         import torch
 
-        features = self._model.preprocess(list(texts), prompt=self._prompt)
-        threads = torch.get_num_threads()
-        if self._is_small:
-            torch.set_num_threads(1)
-        try:
-            with torch.inference_mode():
-                vectors = self._graph(*(features[name] for name in self._names))
-        finally:
-            torch.set_num_threads(threads)
-        found: npt.NDArray[np.float32] = vectors.numpy()
-        return found
+        by_length = sorted(range(len(texts)), key=lambda at: -len(texts[at]))  # padding is wasted work
+        parts = []
+        with torch.inference_mode(), torch_threads(threads):
+            for start in range(0, len(by_length), batch_size):
+                batch = [texts[at] for at in by_length[start : start + batch_size]]
+                features = self._model.preprocess(batch, prompt=prompt)
+                parts.append(self._graph(*(features[name] for name in self._names)).numpy())
+        vectors = np.empty((len(texts), parts[0].shape[1]), dtype=np.float32)
+        vectors[by_length] = np.concatenate(parts)
+        return vectors
 
 
 def trace(model: Any) -> TracedEncoder | None:
     """None for a model whose graph does not do the same for every shape: it is used as it is, then."""
     import torch
 
-    features = dict(model.preprocess(list(_EXAMPLES), prompt=_query_prompt(model)))
+    prompt = model.prompts.get("query") or None
+    features = dict(model.preprocess(list(_EXAMPLES), prompt=prompt))
     names = [name for name, value in features.items() if isinstance(value, torch.Tensor)]
     if set(features) - set(names) - {"modality"}:
         return None
@@ -81,12 +79,26 @@ def trace(model: Any) -> TracedEncoder | None:
         traced = TracedEncoder(model, names, graph)
         for texts in _PROBES:
             expected = model.encode_query(list(texts), normalize_embeddings=True, show_progress_bar=False)
-            if not np.allclose(traced.encode(texts), expected, atol=_TOLERANCE):
+            found = traced.encode(texts, prompt, batch_size=len(texts), threads=torch.get_num_threads())
+            if not np.allclose(found, expected, atol=_TOLERANCE):
                 raise ValueError("the graph gives other vectors")
     except Exception as error:  # whatever a model of somebody else raises here, it still works as it is
         logger.info("the model is not traced: %.200s", error)
         return None
     return traced
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """So many for the operations of this thread; OpenMP keeps the number for each thread by itself."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager
@@ -100,8 +112,3 @@ def _quiet_transformers() -> Iterator[None]:
         yield
     finally:
         transformers_logging.set_verbosity(level)
-
-
-def _query_prompt(model: Any) -> str | None:
-    prompt: str | None = model.prompts.get("query") or None
-    return prompt

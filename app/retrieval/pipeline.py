@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +10,7 @@ from typing import Any
 import anyio.to_thread
 from anyio import CapacityLimiter
 
+from app.cores import available_cores
 from app.embedding import BatchingEmbedder
 from app.embedding.batching import Vector
 from app.errors import EmbeddingModelMismatch, IndexDamaged
@@ -27,7 +27,7 @@ from app.types import Collection, Passage, Scores
 # Half, when the embedder knows every token of the query: the best measured on English (docs/decisions/0004).
 DENSE_WEIGHT = 0.5
 # Searches that run at once: more threads than cores only take Python's lock from each other.
-_CONCURRENT_SEARCHES = max(2, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2)
+_CONCURRENT_SEARCHES = max(2, available_cores())
 
 
 class _IndexUnready(Exception):

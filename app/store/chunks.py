@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, Select, bindparam, func, insert, select,
 
 from app.store.collections import advance_sequence
 from app.store.tables import chunks, documents, removals, versions
-from app.types import Chunk, Document, with_headings
+from app.types import Chunk, with_headings
 
 _EMBEDDING_DTYPE = np.dtype("<f2")
 # SQLite allows 32,766 bound values a statement; a thousand ids at a time is quick in every database.
@@ -62,51 +62,74 @@ class IndexedChunk:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class VersionContent:
+    """What a version consists of: its text and its chunks."""
+
+    document_id: str
+    version: int
+    text: str
+    pages: int | None
+    chunks: Sequence[Chunk]
+    embeddings: npt.NDArray[np.float32]  # shape (chunks, dimension)
+
+
 def chunk_id(document_id: str, version: int, ordinal: int) -> str:
     """The chunk's public name."""
     return f"{document_id}.{version}.{ordinal}"
 
 
-def store_chunks(
-    connection: Connection,
-    document: Document,
-    version: int,
-    *,
-    text: str,
-    pages: int | None,
-    contents: Sequence[Chunk],
-    embeddings: npt.NDArray[np.float32],
-) -> int:
-    """Store a version's text and chunks; `embeddings` has shape (chunks, dimension). Returns the last id.
+_STORE_TEXT = (
+    update(versions)
+    .where(versions.c.document_id == bindparam("of_document"), versions.c.version == bindparam("of_version"))
+    .values({name: bindparam(name) for name in ("text", "pages", "first_chunk", "chunk_count")})
+)
+
+
+def store_chunks(connection: Connection, collection_id: str, contents: Sequence[VersionContent]) -> int:
+    """Store the texts and chunks of some versions, numbered one after the other. Returns the last id.
 
     Nothing of it is live yet: `app.store.documents.make_live` comes after the index has taken it up.
     """
-    last = advance_sequence(connection, document.collection_id, len(contents))
-    first = last - len(contents) + 1
-    rows = [
-        {
-            "collection_id": document.collection_id,
-            "id": first + i,
-            "document_id": document.id,
-            "version": version,
-            "ordinal": chunk.ordinal,
-            "start": chunk.start,
-            "end": chunk.end,
-            "page": chunk.page,
-            "page_breaks": [list(each) for each in chunk.page_breaks],
-            "tokens": chunk.tokens,
-            "headings": list(chunk.headings),
-            "text": chunk.text,
-            "embedding": embedding.astype(_EMBEDDING_DTYPE).tobytes(),
-        }
-        for i, (chunk, embedding) in enumerate(zip(contents, embeddings, strict=True))
-    ]
+    counts = [len(content.chunks) for content in contents]
+    last = advance_sequence(connection, collection_id, sum(counts))
+    firsts = [last - sum(counts[at:]) + 1 for at in range(len(counts))]
     connection.execute(
-        update(versions)
-        .where(versions.c.document_id == document.id, versions.c.version == version)
-        .values(text=text, pages=pages, first_chunk=first, chunk_count=len(contents))
+        _STORE_TEXT,
+        [
+            {
+                "of_document": content.document_id,
+                "of_version": content.version,
+                "text": content.text,
+                "pages": content.pages,
+                "first_chunk": first,
+                "chunk_count": count,
+            }
+            for content, first, count in zip(contents, firsts, counts, strict=True)
+        ],
     )
-    connection.execute(insert(chunks), rows)
+    connection.execute(
+        insert(chunks),
+        [
+            {
+                "collection_id": collection_id,
+                "id": first + i,
+                "document_id": content.document_id,
+                "version": content.version,
+                "ordinal": chunk.ordinal,
+                "start": chunk.start,
+                "end": chunk.end,
+                "page": chunk.page,
+                "page_breaks": [list(each) for each in chunk.page_breaks],
+                "tokens": chunk.tokens,
+                "headings": list(chunk.headings),
+                "text": chunk.text,
+                "embedding": embedding.astype(_EMBEDDING_DTYPE).tobytes(),
+            }
+            for content, first in zip(contents, firsts, strict=True)
+            for i, (chunk, embedding) in enumerate(zip(content.chunks, content.embeddings, strict=True))
+        ],
+    )
     return last
 
 

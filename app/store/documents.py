@@ -135,6 +135,12 @@ def get_document(connection: Connection, document_id: str) -> Document:
     return _document(row)
 
 
+def get_documents(connection: Connection, document_ids: Sequence[str]) -> dict[str, Document]:
+    """Those of the documents that are still there, by id."""
+    query = _select_documents().where(documents.c.id.in_(document_ids))
+    return {row.id: _document(row) for row in connection.execute(query)}
+
+
 def find_by_content(connection: Connection, collection_id: str, sha256: str) -> Document | None:
     """The document of the collection whose newest version has these bytes."""
     query = _select_documents().where(documents.c.collection_id == collection_id, versions.c.sha256 == sha256)

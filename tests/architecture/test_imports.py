@@ -20,7 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("app.projection",),
     ("app.index", "app.store", "app.embedding"),
     ("app.client", "app.client_records"),
-    ("app.config", "app.telemetry", "app.types", "app.errors", "app.sentences", "app.media_types"),
+    ("app.config", "app.cores", "app.telemetry", "app.types", "app.errors", "app.sentences", "app.media_types"),
 )
 
 

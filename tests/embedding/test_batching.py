@@ -125,6 +125,26 @@ def test_a_long_document_is_cut_into_passes(embedder: BatchingEmbedder, model: C
     assert embedder.embed_queries([]).shape == (0, 64)
 
 
+def test_documents_are_shared_out_over_threads(model: CountingEmbedder) -> None:
+    """A model that is quickest with three passes at once gets three, and the vectors come back in their order."""
+    model.passes_at_once = 3
+    model.gate.clear()
+    texts = [f"text {n}" for n in range(30)]
+    embedder = BatchingEmbedder(lambda: model)
+    embedder.start()
+    results: list[Vectors] = []
+    try:
+        threads = in_threads(lambda: results.append(embedder.embed_documents(texts)))
+        wait_until(lambda: len(model.calls) == 3, what="three passes")
+        model.gate.set()
+        threads[0].join(20)
+    finally:
+        model.gate.set()
+        embedder.close()
+    assert sorted(map(len, model.calls)) == [10, 10, 10]
+    assert np.array_equal(results[0], HashingEmbedder().embed_documents(texts))
+
+
 def test_an_error_reaches_its_caller_alone(embedder: BatchingEmbedder) -> None:
     """A text that the model cannot take fails its call; the next one works."""
     with pytest.raises(ValueError, match="choked"):

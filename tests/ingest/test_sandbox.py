@@ -68,8 +68,10 @@ def test_result_is_the_parsers(pool: ParserPool, tmp_path: Path) -> None:
 def test_children_stay_warm(pool: ParserPool, small: Path) -> None:
     """One child reads one file after the other, however much memory the worker itself holds."""
     held = bytearray(MEMORY_BYTES)
-    read_small(pool, small)
+    pool.warm()
     first = pool.process_ids
+    assert len(first) == 1
+    read_small(pool, small)
     read_small(pool, small)
     assert pool.process_ids == first
     del held

@@ -6,12 +6,10 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from app.embedding.models import HashingEmbedder
 from app.store import documents, jobs
 from app.store.blobs import BlobStore
-from app.store.chunks import store_chunks
+from app.store.chunks import VersionContent, store_chunks
 from app.store.collections import get_collection, record_embedding_model
 from app.store.database import Database
 from app.store.uploads import Accepted, accept
@@ -68,15 +66,9 @@ class Library:
             document = documents.get_document(connection, job.document_id)
             collection = get_collection(connection, document.collection)
             record_embedding_model(connection, collection, EMBEDDER.name, EMBEDDER.dimension)
-            return store_chunks(
-                connection,
-                document,
-                job.version,
-                text="\n".join(texts),
-                pages=None,
-                contents=pieces,
-                embeddings=np.asarray(EMBEDDER.embed_documents(list(texts))),
-            )
+            embeddings = EMBEDDER.embed_documents(list(texts))
+            content = VersionContent(document.id, job.version, "\n".join(texts), None, pieces, embeddings)
+            return store_chunks(connection, document.collection_id, [content])
 
     def go_live(self, job: Job) -> None:
         with self.database.write() as connection:
