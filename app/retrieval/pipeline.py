@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import anyio.to_thread
-from anyio import CapacityLimiter
+from sqlalchemy import Connection
 
 from app.cores import available_cores
 from app.embedding import BatchingEmbedder
 from app.embedding.batching import Vector
-from app.errors import EmbeddingModelMismatch, IndexDamaged
-from app.index.idset import IdSet
-from app.index.protocol import Hit
+from app.errors import EmbeddingModelMismatch, IndexDamaged, IndexUnavailable
+from app.index.protocol import IndexSnapshot
 from app.projection import Projection
 from app.retrieval.fusion import Candidate, fuse
+from app.retrieval.together import Together
 from app.store.chunks import StoredChunk, live_chunks
 from app.store.collections import get_collection
 from app.store.database import Database
@@ -26,8 +26,6 @@ from app.types import Collection, Passage, Scores
 
 # Half, when the embedder knows every token of the query: the best measured on English (docs/decisions/0004).
 DENSE_WEIGHT = 0.5
-# Searches that run at once: more threads than cores only take Python's lock from each other.
-_CONCURRENT_SEARCHES = max(2, available_cores())
 
 
 class _IndexUnready(Exception):
@@ -48,6 +46,29 @@ class Retrieval:
     explain: Mapping[str, Any] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Request:
+    query: str
+    vector: Vector
+    collection: str
+    top_k: int | None
+    filters: Mapping[str, Any] | None
+    explain: bool
+    is_last_try: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What both legs found for a request, before the passages themselves are read."""
+
+    request: _Request
+    collection: Collection
+    top_k: int
+    coverage: float
+    dense_weight: float
+    candidates: Sequence[Candidate]
+
+
 class Retriever:
     """Searches one collection at a time."""
 
@@ -60,7 +81,8 @@ class Retriever:
         self._embedder = embedder
         self._top_k = top_k
         self._candidates = candidates
-        self._limiter: CapacityLimiter | None = None
+        # More threads than cores would only take Python's lock from each other.
+        self._searches = Together(self._search_all, max(2, available_cores()))
 
     async def retrieve(
         self,
@@ -75,73 +97,81 @@ class Retriever:
 
         Raises `CollectionNotFound`, `InvalidFilter`, `EmbedderUnavailable`, `EmbeddingModelMismatch`.
         """
-        if self._limiter is None:  # made inside the event loop that it belongs to
-            self._limiter = CapacityLimiter(_CONCURRENT_SEARCHES)
         timings: dict[str, float] = {}
         with timed("embed", timings):
             vector = await self._embedder.embed_query(query)
+        request = _Request(query, vector, collection, top_k, filters, explain)
+        with timed("search", timings):
+            try:
+                found = await self._searches.ask(request)
+            except _IndexUnready as unready:
+                # In a thread of its own: it may take long, and searches of other collections go on.
+                await anyio.to_thread.run_sync(unready.mend)
+                found = await self._search_again(request)
+        return replace(found, timings_ms=timings)
 
-        def search(*, is_last_try: bool) -> Retrieval:
-            return self._search(
-                query, vector, collection, top_k, filters, timings, explain=explain, is_last_try=is_last_try
-            )
-
+    async def _search_again(self, request: _Request) -> Retrieval:
         try:
-            return await anyio.to_thread.run_sync(lambda: search(is_last_try=False), limiter=self._limiter)
+            return await self._searches.ask(replace(request, is_last_try=True))
         except _IndexUnready as unready:
-            # Outside of the limit: it may take long, and searches of other collections go on.
-            await anyio.to_thread.run_sync(unready.mend)
-        return await anyio.to_thread.run_sync(lambda: search(is_last_try=True), limiter=self._limiter)
+            raise IndexUnavailable from unready
+
+    def _search_all(self, requests: Sequence[_Request]) -> list[Retrieval | Exception]:
+        try:
+            return list(self._search_together(requests))
+        except Exception as error:
+            if len(requests) == 1:
+                return [error]
+        return [self._search_all([request])[0] for request in requests]
+
+    def _search_together(self, requests: Sequence[_Request]) -> list[Retrieval]:
+        """In one snapshot of the database: a collection's sequence tells what is live in it."""
+        with self._database.read() as connection:
+            names = {request.collection for request in requests}
+            collections = {name: get_collection(connection, name) for name in names}
+            indexes = {name: self._open(collection) for name, collection in collections.items()}
+            found = [
+                self._search(connection, request, collections[request.collection], indexes[request.collection])
+                for request in requests
+            ]
+            stored = {
+                collection.id: live_chunks(
+                    connection,
+                    collection.id,
+                    list({c.id for each in found if each.collection is collection for c in each.candidates}),
+                )
+                for collection in collections.values()
+            }
+        return [_retrieval(each, stored[each.collection.id]) for each in found]
 
     def _search(
-        self,
-        query: str,
-        vector: Vector,
-        name: str,
-        top_k: int | None,
-        filters: Mapping[str, Any] | None,
-        timings: dict[str, float],
-        *,
-        explain: bool,
-        is_last_try: bool,
-    ) -> Retrieval:
-        with timed("search", timings), self._database.read() as connection:
-            # In one snapshot: the collection's sequence tells what is live in it.
-            collection = get_collection(connection, name)
-            self._require_same_model(collection)
-            coverage = self._embedder.coverage(query)
-            weight = collection.settings.get("dense_weight")
-            dense_weight = DENSE_WEIGHT * coverage if weight is None else float(weight)
-            top_k = top_k or int(collection.settings.get("top_k") or self._top_k)
-            allowed = self._projection.allowed(connection, collection, filters)
-            dense, lexical = self._search_legs(query, vector, collection, allowed, is_last_try=is_last_try)
-            candidates = fuse(dense, lexical, dense_weight, limit=None if explain else top_k)
-            stored = live_chunks(connection, collection.id, [candidate.id for candidate in candidates])
-        passages = tuple(_passage(stored[c.id], c) for c in candidates if c.id in stored)
-        return Retrieval(
-            query=query,
-            passages=passages[:top_k],
-            coverage=coverage,
-            timings_ms=timings,
-            explain=_explain(candidates, stored, top_k, dense_weight, coverage) if explain else None,
-        )
-
-    def _search_legs(
-        self, query: str, vector: Vector, collection: Collection, allowed: IdSet, *, is_last_try: bool
-    ) -> tuple[list[Hit], list[Hit]]:
-        index = self._projection.index(collection)
-        if index is None or not len(allowed):
-            return [], []
+        self, connection: Connection, request: _Request, collection: Collection, index: IndexSnapshot | None
+    ) -> _Found:
+        coverage = self._embedder.coverage(request.query)
+        weight = collection.settings.get("dense_weight")
+        dense_weight = DENSE_WEIGHT * coverage if weight is None else float(weight)
+        top_k = request.top_k or int(collection.settings.get("top_k") or self._top_k)
         limit = int(collection.settings.get("candidates") or self._candidates)
-        try:
-            snapshot = index.snapshot()
-            if snapshot.sequence < allowed.last and not is_last_try:
+        allowed = self._projection.allowed(connection, collection, request.filters)
+        candidates: list[Candidate] = []
+        if index is not None and len(allowed):
+            if index.sequence < allowed.last and not request.is_last_try:
                 # A version goes live only after the index has it: the folder was lost, or an old copy put back.
                 raise _IndexUnready(partial(self._projection.sync, collection.id))
-            return snapshot.search_dense(vector, limit, allowed), snapshot.search_lexical(query, limit, allowed)
+            try:
+                dense = index.search_dense(request.vector, limit, allowed)
+                lexical = index.search_lexical(request.query, limit, allowed)
+            except IndexDamaged as error:
+                raise _IndexUnready(partial(self._projection.heal, collection.id)) from error
+            candidates = fuse(dense, lexical, dense_weight, limit=None if request.explain else top_k)
+        return _Found(request, collection, top_k, coverage, dense_weight, candidates)
+
+    def _open(self, collection: Collection) -> IndexSnapshot | None:
+        self._require_same_model(collection)
+        index = self._projection.index(collection)
+        try:
+            return None if index is None else index.snapshot()
         except IndexDamaged as error:
-            if is_last_try:
-                raise
             raise _IndexUnready(partial(self._projection.heal, collection.id)) from error
 
     def _require_same_model(self, collection: Collection) -> None:
@@ -150,6 +180,17 @@ class Retriever:
                 f"Collection {collection.name!r} was embedded with {collection.embedding_model}; "
                 f"the configured model is {self._embedder.name}."
             )
+
+
+def _retrieval(found: _Found, stored: Mapping[int, StoredChunk]) -> Retrieval:
+    passages = tuple(_passage(stored[c.id], c) for c in found.candidates if c.id in stored)
+    return Retrieval(
+        query=found.request.query,
+        passages=passages[: found.top_k],
+        coverage=found.coverage,
+        timings_ms={},
+        explain=_explain(found, stored) if found.request.explain else None,
+    )
 
 
 def _passage(stored: StoredChunk, candidate: Candidate) -> Passage:
@@ -170,25 +211,19 @@ def _passage(stored: StoredChunk, candidate: Candidate) -> Passage:
     )
 
 
-def _explain(
-    candidates: Sequence[Candidate],
-    stored: Mapping[int, StoredChunk],
-    top_k: int,
-    dense_weight: float,
-    coverage: float,
-) -> dict[str, Any]:
+def _explain(search: _Found, stored: Mapping[int, StoredChunk]) -> dict[str, Any]:
     """Every candidate of every leg, with its scores and the reason why it was dropped."""
     rows = []
     kept = 0
-    for candidate in candidates:
+    for candidate in search.candidates:
         found = stored.get(candidate.id)
         if found is None:
             dropped = "its document was deleted or replaced"
-        elif kept < top_k:
+        elif kept < search.top_k:
             kept += 1
             dropped = None
         else:
-            dropped = f"ranked below the best {top_k}"
+            dropped = f"ranked below the best {search.top_k}"
         rows.append(
             {
                 "chunk_id": found.chunk_id if found else None,
@@ -199,4 +234,4 @@ def _explain(
                 "dropped": dropped,
             }
         )
-    return {"dense_weight": dense_weight, "coverage": coverage, "candidates": rows}
+    return {"dense_weight": search.dense_weight, "coverage": search.coverage, "candidates": rows}
