@@ -6,6 +6,7 @@ import asyncio
 import logging
 import queue
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -24,6 +25,7 @@ Vector = npt.NDArray[np.float32]  # shape (dimension,)
 _CACHED_QUERIES = 4096
 # Batches that are sorted by length together: padding is wasted work.
 _BATCHES_TOGETHER = 4
+_MOST_PATIENCE_SECONDS = 0.01
 _LEAST_SLICE = 8  # texts: fewer fill a pass badly
 
 
@@ -188,24 +190,37 @@ class BatchingEmbedder:
                     thread.start()
 
     def _run(self) -> None:
+        expected, patience = 1, 0.0
         while (request := self._next()) is not None:
-            together = [request]
-            stop = False
-            # What another thread waits for is left to it.
-            while not self._idle and sum(len(r.texts) for r in together) < self._most_texts // len(self._threads):
-                try:
-                    following = self._requests.get_nowait()
-                except queue.Empty:
-                    break
-                if following is None:
-                    stop = True
-                    break
-                together.append(following)
+            together, stop = self._gather(request, expected, patience)
+            started = time.monotonic()
             for is_query in (True, False):  # a person waits for a query
                 self._answer([r for r in together if r.is_query is is_query], is_query=is_query)
+            patience = min(time.monotonic() - started, _MOST_PATIENCE_SECONDS)
+            expected = max(sum(r.is_query for r in together), expected - 1)
             if stop:
                 break
         self._requests.put(None)  # for the next thread
+
+    def _gather(self, first: _Request, expected: int, patience: float) -> tuple[list[_Request], bool]:
+        """The request and those behind it; and whether the end came with them.
+
+        Callers who were answered together are likely to come back together, and a pass for all of them costs little
+        more than one for the first: so wait for as many queries as last time, but no longer than that pass took.
+        """
+        together = [first]
+        deadline = time.monotonic() + patience
+        # What another thread waits for is left to it.
+        while not self._idle and sum(len(r.texts) for r in together) < self._most_texts // len(self._threads):
+            is_waiting = first.is_query and len(together) < expected
+            try:
+                following = self._requests.get(timeout=max(0.0, deadline - time.monotonic()) if is_waiting else 0.0)
+            except queue.Empty:
+                break
+            if following is None:
+                return together, True
+            together.append(following)
+        return together, False
 
     def _next(self) -> _Request | None:
         with self._idle_lock:

@@ -147,7 +147,7 @@ class LexicalReader:
                 return []
             if not allowed.everything and len(allowed) < _BROAD_SHARE * documents:
                 query = Query.boolean_query([(Occur.Must, self._filter(allowed)), (Occur.Must, query)])
-            fetch = limit * 2
+            fetch = limit + limit // 4  # some more, to see where equal scores end
             while True:
                 hits, last_score, exhausted = self._fetch(query, min(fetch, documents), allowed)
                 settled = len(hits) >= limit and (fetch >= _MOST_TIES or hits[limit - 1].score > last_score)

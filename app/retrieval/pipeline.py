@@ -81,8 +81,8 @@ class Retriever:
         self._embedder = embedder
         self._top_k = top_k
         self._candidates = candidates
-        # More threads than cores would only take Python's lock from each other.
-        self._searches = Together(self._search_all, max(2, available_cores()))
+        # More threads would only take Python's lock from each other, and the first wait for the last of many.
+        self._searches = Together(self._search_all, threads=max(1, available_cores() // 2), most=4)
 
     async def retrieve(
         self,

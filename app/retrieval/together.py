@@ -16,10 +16,13 @@ Reply = TypeVar("Reply")
 class Together(Generic[Request, Reply]):
     """What a call costs once, it costs once for all that came while the threads were busy."""
 
-    def __init__(self, work: Callable[[Sequence[Request]], Sequence[Reply | Exception]], threads: int) -> None:
-        """`work` runs in up to so many threads at once and gives a reply, or an error, for each request."""
+    def __init__(
+        self, work: Callable[[Sequence[Request]], Sequence[Reply | Exception]], *, threads: int, most: int
+    ) -> None:
+        """`work` runs in up to so many threads at once and gives a reply, or an error, for each of `most` requests."""
         self._work = work
         self._threads = threads
+        self._most = most
         self._limiter: CapacityLimiter | None = None
         self._waiting: list[tuple[Request, asyncio.Future[Reply]]] = []
         self._running: set[asyncio.Task[None]] = set()
@@ -40,7 +43,7 @@ class Together(Generic[Request, Reply]):
             self._limiter = CapacityLimiter(self._threads)
         while self._waiting:
             free = self._threads - len(self._running) + 1
-            share = -(-len(self._waiting) // free)
+            share = min(-(-len(self._waiting) // free), self._most)
             taken, self._waiting = self._waiting[:share], self._waiting[share:]
             batch = [(request, reply) for request, reply in taken if not reply.done()]  # the others' clients have left
             try:
