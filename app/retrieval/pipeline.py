@@ -8,12 +8,12 @@ from functools import partial
 from typing import Any
 
 import anyio.to_thread
-from sqlalchemy import Connection
 
 from app.cores import available_cores
 from app.embedding import BatchingEmbedder
 from app.embedding.batching import Vector
 from app.errors import EmbeddingModelMismatch, IndexDamaged, IndexUnavailable
+from app.index.idset import IdSet
 from app.index.protocol import IndexSnapshot
 from app.projection import Projection
 from app.retrieval.fusion import Candidate, fuse
@@ -130,10 +130,11 @@ class Retriever:
             names = {request.collection for request in requests}
             collections = {name: get_collection(connection, name) for name in names}
             indexes = {name: self._open(collection) for name, collection in collections.items()}
-            found = [
-                self._search(connection, request, collections[request.collection], indexes[request.collection])
-                for request in requests
-            ]
+            found = []
+            for request in requests:
+                collection, index = collections[request.collection], indexes[request.collection]
+                allowed = self._projection.allowed(connection, collection, request.filters)
+                found.append(self._search(request, collection, index, allowed))
             stored = {
                 collection.id: live_chunks(
                     connection,
@@ -144,15 +145,12 @@ class Retriever:
             }
         return [_retrieval(each, stored[each.collection.id]) for each in found]
 
-    def _search(
-        self, connection: Connection, request: _Request, collection: Collection, index: IndexSnapshot | None
-    ) -> _Found:
+    def _search(self, request: _Request, collection: Collection, index: IndexSnapshot | None, allowed: IdSet) -> _Found:
         coverage = self._embedder.coverage(request.query)
         weight = collection.settings.get("dense_weight")
         dense_weight = DENSE_WEIGHT * coverage if weight is None else float(weight)
         top_k = request.top_k or int(collection.settings.get("top_k") or self._top_k)
         limit = int(collection.settings.get("candidates") or self._candidates)
-        allowed = self._projection.allowed(connection, collection, request.filters)
         candidates: list[Candidate] = []
         if index is not None and len(allowed):
             if index.sequence < allowed.last and not request.is_last_try:
