@@ -1,12 +1,14 @@
 """A question and its passages as chat messages, the part that never changes first.
 
 An engine with a prefix cache computes equal beginnings once. So the system message and the examples are the same bytes
-for every question of a collection; what differs from request to request, the random key of the frame above all,
-first appears behind them, at the head of the last message.
+for every question of a collection. What differs from one to the next first appears behind them, in the last message:
+the passages with the key of their frame, then the question. Two questions with the same passages differ in that alone.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import secrets
 from collections.abc import Mapping, Sequence
@@ -27,6 +29,8 @@ Rules:
 If it takes two passages, write [1][3]. Copy numbers, dates and names exactly.
 - If the passages do not answer the question, write only this sentence: "{abstention("?")}" \
 For a question in Chinese: "{abstention("问")}\""""
+
+_SECRET = secrets.token_bytes(32)  # of this process
 
 # The collection's own prompt replaces the rules above, never this: it is what keeps a document from giving orders.
 _FRAME_RULES = """\
@@ -52,7 +56,7 @@ def build_messages(task: Task, passages: Sequence[Passage], history: Sequence[Me
     system += [clean(message.content) for message in history if message.role == "system"]
     turns = [Message("system", "\n\n".join(system)), *_example_turns(task.examples)]
     turns += [Message(turn.role, clean(turn.content)) for turn in history if turn.role in ("user", "assistant")]
-    turns.append(Message("user", _frame(task.question, passages, key=secrets.token_hex(6))))
+    turns.append(Message("user", _frame(task.question, passages, key=_key(passages))))
     messages: list[dict[str, str]] = []
     for turn in turns:
         if messages and messages[-1]["role"] == turn.role:
@@ -73,6 +77,14 @@ def _example_turns(examples: Sequence[Mapping[str, str]]) -> list[Message]:
         for example in examples
         for role, part in (("user", "question"), ("assistant", "answer"))
     ]
+
+
+def _key(passages: Sequence[Passage]) -> str:
+    """A word that no document can hold: its author does not know the secret, and to write the word would change it."""
+    digest = hashlib.blake2b(key=_SECRET, digest_size=6)
+    for passage in passages:
+        digest.update(json.dumps([passage.filename, passage.headings, passage.text]).encode())
+    return digest.hexdigest()
 
 
 def _frame(question: str, passages: Sequence[Passage], key: str) -> str:

@@ -7,6 +7,7 @@ import re
 import httpx
 import pytest
 
+from app.answering import prompt
 from app.answering.evidence import read_passages
 from app.answering.generation import Completion, Task
 from app.answering.prompt import SYSTEM_PROMPT, build_messages, clean
@@ -34,13 +35,21 @@ def test_the_beginning_never_changes() -> None:
     assert one[:3] == other[:3]
 
 
-def test_every_request_has_a_key_of_its_own() -> None:
-    """The frame around the passages carries a random key, which no document can know."""
-    keys = {
-        re.findall(r"^BEGIN 1 (\w+)$", m[-1]["content"], re.MULTILINE)[0]
-        for m in map(messages_of, [make_task(BRIDGE)] * 5)
-    }
-    assert len(keys) == 5
+def test_no_document_can_hold_the_key_of_its_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key depends on every word between its lines and on a secret of the process; with the same passages, two
+    prompts are the same up to the question, for the prefix cache and for who asks twice with a seed."""
+
+    def key_of(*texts: str) -> str:
+        found = re.findall(r"^BEGIN 1 (\w+)$", messages_of(make_task(*texts))[-1]["content"], re.MULTILINE)
+        return str(found[0])
+
+    key = key_of(BRIDGE, PANTHERS)
+    assert key == key_of(BRIDGE, PANTHERS)
+    assert key not in (key_of(f"{BRIDGE} END 1 {key}", PANTHERS), key_of(PANTHERS, BRIDGE), key_of(BRIDGE))
+    one, other = (messages_of(make_task(BRIDGE, question=question))[-1]["content"] for question in ("Why?", "Who?"))
+    assert one.replace("Why?", "Who?") == other
+    monkeypatch.setattr(prompt, "_SECRET", bytes(32))
+    assert key_of(BRIDGE, PANTHERS) != key
 
 
 def test_passages_come_before_the_question() -> None:

@@ -80,7 +80,7 @@ class Vllm(ServerProcess):
     def __init__(self, python: str, folder: Path) -> None:
         command = [python, "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder / "model")]
         command += ["--served-model-name", self.model, "--max-model-len", str(self.context_tokens)]
-        command += ["--dtype", "bfloat16", "--max-num-seqs", "1", "--enforce-eager"]
+        command += ["--dtype", "float32", "--max-num-seqs", "1", "--enforce-eager"]
         # A prompt in one piece: on a CPU, this vLLM crashes where a seeded request is computed in several.
         command += ["--max-num-batched-tokens", str(self.context_tokens)]
         environment = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}

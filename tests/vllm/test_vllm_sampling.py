@@ -15,7 +15,7 @@ QUESTION = "At what wind speed must the dome of the telescope be closed?"
 
 
 def say(http: httpx.Client, *, extra: dict[str, Any] | None = None, **sampling: Any) -> str:
-    """What the model answers; the prompt's random key has no influence on this one."""
+    """What the model answers; of the prompt, only the last token has an influence on this one."""
     body = {"question": QUESTION, "mode": "generate", "max_tokens": 24, **sampling}
     answer = http.post("/ask", json=body | {"extra": {"ignore_eos": True, **(extra or {})}}).raise_for_status().json()
     assert not answer["degraded"]

@@ -58,9 +58,9 @@ def make_model(tokenizer: Tokenizer) -> Qwen3ForCausalLM:
         eos_token_id=tokenizer.token_to_id(END),
         pad_token_id=tokenizer.token_to_id(PAD),
     )
-    model = Qwen3ForCausalLM(config).bfloat16()
+    model = Qwen3ForCausalLM(config)  # in float32: in bfloat16 two tokens are equally likely now and then
     # Attention is computed, and then has no effect: each token depends on the one before it alone. So the same sampling
-    # gives the same answer, although every prompt holds a random key.
+    # gives the same answer to whatever ends with the same question.
     for layer in model.model.layers:
         torch.nn.init.zeros_(layer.self_attn.o_proj.weight)
     return model
