@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from app.config import Settings
-from app.errors import DocumentNotFound, EmbeddingModelMismatch, FootnoteError, IngestionError, LeaseLost
+from app.errors import EmbeddingModelMismatch, FootnoteError, IngestionError, LeaseLost
 from app.projection import Projection
 from app.store import jobs
 from app.store.blobs import BlobStore
@@ -134,7 +134,7 @@ class Worker:
                 case None:
                     seconds = time.perf_counter() - started
                     logger.info("%s version %d is ready (%.1f s)", job.document_id, job.version, seconds)
-                case LeaseLost() | DocumentNotFound():
+                case LeaseLost():
                     logger.info("%s: deleted, replaced, or taken over by another worker", job.document_id)
                 case Stopping():
                     self._settle(job, lambda connection, job=job: jobs.release(connection, job, self._clock()))

@@ -2,6 +2,6 @@
 
 from app.embedding.batching import BatchingEmbedder
 from app.embedding.models import load_embedder
-from app.embedding.protocol import Embedder, Vectors
+from app.embedding.protocol import Embedder, Vector, Vectors
 
-__all__ = ["BatchingEmbedder", "Embedder", "Vectors", "load_embedder"]
+__all__ = ["BatchingEmbedder", "Embedder", "Vector", "Vectors", "load_embedder"]

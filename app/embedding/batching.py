@@ -13,14 +13,11 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from app.embedding.protocol import Embedder, Vectors
+from app.embedding.protocol import Embedder, Vector, Vectors
 from app.errors import EmbedderUnavailable
 
 logger = logging.getLogger(__name__)
-
-Vector = npt.NDArray[np.float32]  # shape (dimension,)
 
 _CACHED_QUERIES = 4096
 # Batches that are sorted by length together: padding is wasted work.

@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+Vector = npt.NDArray[np.float32]  # shape (dimension,)
 Vectors = npt.NDArray[np.float32]  # shape (texts, dimension), each row of unit length
 
 

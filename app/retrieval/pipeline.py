@@ -10,8 +10,7 @@ from typing import Any
 import anyio.to_thread
 
 from app.cores import available_cores
-from app.embedding import BatchingEmbedder
-from app.embedding.batching import Vector
+from app.embedding import BatchingEmbedder, Vector
 from app.errors import EmbeddingModelMismatch, IndexDamaged, IndexUnavailable
 from app.index.idset import IdSet
 from app.index.protocol import IndexSnapshot

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -93,7 +94,7 @@ def store_chunks(connection: Connection, collection_id: str, contents: Sequence[
     """
     counts = [len(content.chunks) for content in contents]
     last = advance_sequence(connection, collection_id, sum(counts))
-    firsts = [last - sum(counts[at:]) + 1 for at in range(len(counts))]
+    firsts = list(accumulate(counts[:-1], initial=last - sum(counts) + 1))
     connection.execute(
         _STORE_TEXT,
         [

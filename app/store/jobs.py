@@ -87,8 +87,7 @@ def renew(connection: Connection, leased: Sequence[Job], *, lease_seconds: float
     """Extend the leases; returns the ids of the jobs that are still ours."""
     if not leased:
         return set()
-    ours = tuple_(jobs.c.id, jobs.c.token).in_([(job.id, job.token) for job in leased])
-    statement = update(jobs).where(ours, jobs.c.state == JobState.RUNNING)
+    statement = update(jobs).where(_is_held(leased))
     return set(connection.scalars(statement.values(lease_until=now + lease_seconds).returning(jobs.c.id)))
 
 
@@ -101,9 +100,7 @@ def require_lease(connection: Connection, job: Job) -> None:
 
 def held(connection: Connection, leased: Sequence[Job]) -> list[Job]:
     """Those that are still ours, locked until the transaction ends: the fence for several jobs at once."""
-    ours = tuple_(jobs.c.id, jobs.c.token).in_([(job.id, job.token) for job in leased])
-    query = select(jobs.c.id).where(ours, jobs.c.state == JobState.RUNNING).with_for_update()
-    ids = set(connection.scalars(query))
+    ids = set(connection.scalars(select(jobs.c.id).where(_is_held(leased)).with_for_update()))
     return [job for job in leased if job.id in ids]
 
 
@@ -116,8 +113,7 @@ def finish(connection: Connection, done: Sequence[Job], now: float) -> None:
 def fail(connection: Connection, job: Job, code: str, message: str, now: float) -> None:
     """Give up, with the reason on the document. Raises `LeaseLost`."""
     require_lease(connection, job)
-    _end_failed(connection, job.id, code, message, now)
-    fail_document(connection, job.document_id, code, message, now)
+    _end_failed(connection, job.id, job.document_id, code, message, now)
 
 
 def retry_later(connection: Connection, job: Job, code: str, message: str, now: float) -> float:
@@ -165,6 +161,12 @@ def _is_due(now: float) -> ColumnElement[bool]:
     return or_(waiting, and_(jobs.c.state == JobState.RUNNING, jobs.c.lease_until < now))
 
 
+def _is_held(leased: Sequence[Job]) -> ColumnElement[bool]:
+    """Running under the very lease that one of these is."""
+    ours = tuple_(jobs.c.id, jobs.c.token).in_([(job.id, job.token) for job in leased])
+    return and_(ours, jobs.c.state == JobState.RUNNING)
+
+
 def _that_fit(due: Sequence[Row[Any]], most_bytes: int) -> Sequence[Row[Any]]:
     """The first job, and those behind it as far as they may be worked on with it."""
     total = 0
@@ -177,18 +179,18 @@ def _that_fit(due: Sequence[Row[Any]], most_bytes: int) -> Sequence[Row[Any]]:
 
 def _abandon(connection: Connection, job_id: int, document_id: str, attempts: int, now: float) -> None:
     message = f"Ingestion was interrupted {attempts} times without an error; the file may be too demanding."
-    _end_failed(connection, job_id, "worker_lost", message, now)
-    fail_document(connection, document_id, "worker_lost", message, now)
+    _end_failed(connection, job_id, document_id, "worker_lost", message, now)
 
 
 def _requeue(now: float, run_at: float) -> Update:
     return update(jobs).values(state=JobState.QUEUED, run_at=run_at, owner=None, lease_until=None, updated_at=now)
 
 
-def _end_failed(connection: Connection, job_id: int, code: str, message: str, now: float) -> None:
+def _end_failed(connection: Connection, job_id: int, document_id: str, code: str, message: str, now: float) -> None:
     statement = update(jobs).where(jobs.c.id == job_id)
     connection.execute(
         statement.values(
             state=JobState.FAILED, owner=None, lease_until=None, error_code=code, error_message=message, updated_at=now
         )
     )
+    fail_document(connection, document_id, code, message, now)
