@@ -84,17 +84,25 @@ class Pipeline:
                 prepared.append(self._prepare(job, found.get(job.document_id)))
             except Exception as error:
                 outcomes[job] = error
-        try:
-            fresh = [each for each in prepared if each.chunks]
-            if fresh:
-                self._store(fresh, self._embed(fresh, should_stop))
-            for collection_id in {each.document.collection_id for each in prepared}:
-                with timed("publish"):
-                    self._projection.sync(collection_id)
-            outcomes.update(self._make_live(prepared))
-        except Exception as error:
-            outcomes.update((each.job, error) for each in prepared)
+        by_collection: dict[str, list[Prepared]] = {}
+        for each in prepared:
+            by_collection.setdefault(each.document.collection_id, []).append(each)
+        for collection_id, of_collection in by_collection.items():
+            try:
+                outcomes.update(self._bring_to_ready(collection_id, of_collection, should_stop))
+            except Exception as error:  # of this collection: another model, or deleted meanwhile
+                outcomes.update((each.job, error) for each in of_collection)
         return outcomes
+
+    def _bring_to_ready(
+        self, collection_id: str, prepared: Sequence[Prepared], should_stop: Callable[[], bool]
+    ) -> dict[Job, Exception | None]:
+        fresh = [each for each in prepared if each.chunks]
+        if fresh:
+            self._store(collection_id, fresh, self._embed(fresh, should_stop))
+        with timed("publish"):
+            self._projection.sync(collection_id)
+        return self._make_live(prepared)
 
     def _prepare(self, job: Job, document: Document | None) -> Prepared:
         if document is None or document.version != job.version:
@@ -130,22 +138,20 @@ class Pipeline:
                 parts.append(self._embedder.embed_documents(texts[at : at + _CHUNKS_PER_REPORT]))
         return np.concatenate(parts)
 
-    def _store(self, prepared: Sequence[Prepared], embeddings: Vectors) -> None:
+    def _store(self, collection_id: str, prepared: Sequence[Prepared], embeddings: Vectors) -> None:
         """One transaction for all; a document whose lease is lost is left out."""
         parts = np.split(embeddings, np.cumsum([len(each.chunks) for each in prepared])[:-1])
         with timed("store"), self._database.write() as connection:
             held = set(jobs.held(connection, [each.job for each in prepared]))
-            contents: dict[str, list[VersionContent]] = {}
-            for each, vectors in zip(prepared, parts, strict=True):
-                if each.job in held:
-                    content = VersionContent(
-                        each.document.id, each.job.version, each.text, each.pages, each.chunks, vectors
-                    )
-                    contents.setdefault(each.document.collection_id, []).append(content)
-            for collection_id, of_collection in contents.items():
+            contents = [
+                VersionContent(each.document.id, each.job.version, each.text, each.pages, each.chunks, vectors)
+                for each, vectors in zip(prepared, parts, strict=True)
+                if each.job in held
+            ]
+            if contents:
                 collection = get_collection_by_id(connection, collection_id)
                 record_embedding_model(connection, collection, self._embedder.name, self._embedder.dimension)
-                store_chunks(connection, collection_id, of_collection)
+                store_chunks(connection, collection_id, contents)
 
     def _make_live(self, prepared: Sequence[Prepared]) -> dict[Job, Exception | None]:
         outcomes: dict[Job, Exception | None] = {each.job: LeaseLost() for each in prepared}

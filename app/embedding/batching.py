@@ -8,12 +8,14 @@ import queue
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 
+from app.cores import available_cores
 from app.embedding.protocol import Embedder, Vector, Vectors
 from app.errors import EmbedderUnavailable
 
@@ -23,6 +25,7 @@ _CACHED_QUERIES = 4096
 # Batches that are sorted by length together: padding is wasted work.
 _BATCHES_TOGETHER = 4
 _MOST_PATIENCE_SECONDS = 0.01
+_BUSY = 3  # requests a core, from which on nobody is answered sooner for not waiting
 _LEAST_SLICE = 8  # texts: fewer fill a pass badly
 
 
@@ -50,6 +53,8 @@ class BatchingEmbedder:
         self._problem: str | None = None
         self._is_closed = False
         self._is_for_queries = False
+        self._busy = _BUSY * available_cores()
+        self._asking = 0  # requests that are under way
         self._idle = 0  # threads that wait for a request
         self._idle_lock = threading.Lock()
         self._closing = threading.Lock()
@@ -118,6 +123,18 @@ class BatchingEmbedder:
             self._remember(found)
             known |= found
         return np.stack([known[text] for text in texts]) if texts else np.empty((0, self.dimension), np.float32)
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Around the whole of a request that embeds a query, so that it is known how busy we are.
+
+        For the one thread of an event loop.
+        """
+        self._asking += 1
+        try:
+            yield
+        finally:
+            self._asking -= 1
 
     async def embed_query(self, text: str) -> Vector:
         """The same for one query, without a thread that waits for it."""
@@ -202,10 +219,14 @@ class BatchingEmbedder:
     def _gather(self, first: _Request, expected: int, patience: float) -> tuple[list[_Request], bool]:
         """The request and those behind it; and whether the end came with them.
 
-        Callers who were answered together are likely to come back together, and a pass for all of them costs little
-        more than one for the first: so wait for as many queries as last time, but no longer than that pass took.
+        While we are busy, whoever is being answered is soon followed by somebody else, and one pass for all takes less
+        of the cores than many small ones: so wait for as many queries as are under way, or were together last time, but
+        no longer than that pass took.
         """
         together = [first]
+        expected = max(expected, self._asking)
+        if expected < self._busy:
+            patience = 0.0
         deadline = time.monotonic() + patience
         # What another thread waits for is left to it.
         while not self._idle and sum(len(r.texts) for r in together) < self._most_texts // len(self._threads):

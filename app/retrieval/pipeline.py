@@ -81,7 +81,7 @@ class Retriever:
         self._top_k = top_k
         self._candidates = candidates
         # More threads would only take Python's lock from each other, and the first wait for the last of many.
-        self._searches = Together(self._search_all, threads=max(1, available_cores() // 2), most=4)
+        self._searches = Together(self._search_all, threads=max(2, available_cores() // 2), most=4)
 
     async def retrieve(
         self,
@@ -97,16 +97,17 @@ class Retriever:
         Raises `CollectionNotFound`, `InvalidFilter`, `EmbedderUnavailable`, `EmbeddingModelMismatch`.
         """
         timings: dict[str, float] = {}
-        with timed("embed", timings):
-            vector = await self._embedder.embed_query(query)
-        request = _Request(query, vector, collection, top_k, filters, explain)
-        with timed("search", timings):
-            try:
-                found = await self._searches.ask(request)
-            except _IndexUnready as unready:
-                # In a thread of its own: it may take long, and searches of other collections go on.
-                await anyio.to_thread.run_sync(unready.mend)
-                found = await self._search_again(request)
+        with self._embedder.asking():
+            with timed("embed", timings):
+                vector = await self._embedder.embed_query(query)
+            request = _Request(query, vector, collection, top_k, filters, explain)
+            with timed("search", timings):
+                try:
+                    found = await self._searches.ask(request)
+                except _IndexUnready as unready:
+                    # In a thread of its own: it may take long, and searches of other collections go on.
+                    await anyio.to_thread.run_sync(unready.mend)
+                    found = await self._search_again(request)
         return replace(found, timings_ms=timings)
 
     async def _search_again(self, request: _Request) -> Retrieval:
