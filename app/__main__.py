@@ -8,13 +8,15 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -52,12 +54,13 @@ def serve(
     host: Annotated[str | None, typer.Option(help="The address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="The port to listen on.")] = None,
     worker: Annotated[bool, typer.Option(help="Run a worker beside the server.")] = True,
+    processes: Annotated[int, typer.Option(min=1, max=64, help="Processes that answer; each loads the model.")] = 1,
 ) -> None:
     """Serve the API and the web page, with a worker that reads the documents."""
     from app.server import serve as run_server
 
     given: dict[str, Any] = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
-    run_server(Settings(**given), worker=worker)
+    run_server(Settings(**given), worker=worker, processes=processes)
 
 
 @cli.command()
@@ -103,11 +106,35 @@ def search(
 
 
 @cli.command()
-def doctor(rebuild: Annotated[bool, typer.Option("--rebuild", help="Make the index anew.")] = False) -> None:
+def doctor(
+    repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended without losing anything.")] = False,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Make the index anew.")] = False,
+) -> None:
     """Check the database, the files and the index, and say in plain words what is wrong."""
     from app.doctor import run
 
-    raise typer.Exit(run(Settings(), rebuild=rebuild))
+    raise typer.Exit(run(Settings(), repair=repair, rebuild=rebuild))
+
+
+@cli.command()
+def backup(directory: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that is new or empty.")]) -> None:
+    """Copy the database and the originals into a folder, while Footnote is in use."""
+    from app import backup as backups
+
+    with _progress() as progress:
+        made = backups.backup(Settings(), directory, progress)
+    typer.echo(f"Backed up {made.extent} to {printable(str(directory))}")
+
+
+@cli.command()
+def restore(directory: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that `backup` made.")]) -> None:
+    """Put a backup into a data directory without a database, and make its index."""
+    from app import backup as backups
+
+    settings = Settings()
+    with _progress() as progress:
+        found = backups.restore(settings, directory, progress)
+    typer.echo(f"Restored {found.extent} of {found.created_at} to {printable(str(settings.data_dir))}")
 
 
 @documents_cli.command("add")
@@ -246,6 +273,17 @@ def _files(paths: Sequence[Path]) -> Iterator[Path]:
             yield from sorted(f for f in below if not any(p.startswith(".") for p in f.relative_to(path).parts))
         else:
             yield path
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for one thing after the other; what it yields is told what is being done, how many are done, and of how
+    many."""
+    columns = (SpinnerColumn(), BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn())
+    doing = TextColumn("{task.fields[doing]}", markup=False)
+    with Progress(*columns, doing, console=out, transient=True, disable=not out.is_terminal) as bar:
+        task = bar.add_task("", total=None, doing="")
+        yield lambda what, done, total: bar.update(task, doing=printable(what), completed=done, total=total)
 
 
 def _complain(message: str) -> None:

@@ -51,7 +51,7 @@ def build_core(settings: Settings) -> Core:
         settings=settings,
         database=database,
         blobs=BlobStore(settings.blobs_dir),
-        projection=Projection(database, settings.index_dir),
+        projection=Projection(database, settings.index_dir, clustered_from=settings.index_clustered_from),
         embedder=BatchingEmbedder(
             lambda: load_embedder(settings.embedding_model, device=settings.embedding_device, batch_size=batch_size),
             batch_size=batch_size,

@@ -47,6 +47,8 @@ class Settings(BaseSettings):
     top_k: int = Field(6, ge=1, le=50)
     candidates: int = Field(60, ge=10, le=1000)  # of each leg
 
+    index_clustered_from: int = Field(100_000, ge=1000)  # chunks of a segment; smaller ones are searched exactly
+
     # Generation: no base URL means extractive answers
     llm_base_url: str | None = None
     llm_model: str | None = None  # default: the first that the server lists

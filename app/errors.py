@@ -25,6 +25,7 @@
     │       └── GenerationInterrupted   … after the first token
     ├── ConfigurationError          the operator's settings
     ├── IndexDamaged                a file of the projection is not what was written
+    ├── BackupFailed                it could not be made, or is not whole
     ├── LeaseLost                   another worker owns the job now
     └── IngestionError              why a document failed; its message is for a person
         ├── UnreadableDocument
@@ -193,6 +194,12 @@ class IndexDamaged(FootnoteError):
     """A file of the index is missing or damaged; it will be rebuilt from the database."""
 
     code = "index_damaged"
+
+
+class BackupFailed(FootnoteError):
+    """The backup could not be made or restored."""
+
+    code = "backup_failed"
 
 
 class LeaseLost(FootnoteError):

@@ -16,6 +16,7 @@ import numpy as np
 from sqlalchemy import Connection
 
 from app.errors import IndexDamaged, IndexUnavailable
+from app.index.building import MergePolicy
 from app.index.idset import IdSet
 from app.index.local import LocalIndex
 from app.index.protocol import IndexEntry
@@ -24,7 +25,7 @@ from app.store.collections import get_collection_by_id, list_collections
 from app.store.database import Database
 from app.store.documents import live_ranges
 from app.store.filters import compile_filter
-from app.types import Collection
+from app.types import Collection, Quantization
 
 logger = logging.getLogger(__name__)
 
@@ -43,9 +44,11 @@ class _Live:
 class Projection:
     """The indexes of all collections, one directory each. Safe to use from many threads and several processes."""
 
-    def __init__(self, database: Database, directory: Path) -> None:
+    def __init__(self, database: Database, directory: Path, *, clustered_from: int = 100_000) -> None:
+        """A merged segment of `clustered_from` rows and more is searched by clusters."""
         self._database = database
         self._directory = directory
+        self._clustered_from = clustered_from
         self._lock = threading.Lock()
         self._indexes: dict[str, LocalIndex] = {}
         self._live: dict[str, _Live] = {}
@@ -117,6 +120,23 @@ class Projection:
             self.sync(collection.id)
         for deleted in set(found).difference(collection.id for collection in collections):
             self.forget(deleted)
+
+    def merge(self, should_stop: Callable[[], bool]) -> bool:
+        """The next merge of every collection that needs one; False when none did. Raises `StorageFull`."""
+        with self._database.read() as connection:
+            collections = list_collections(connection)
+        merged = False
+        for collection in collections:
+            index = self.index(collection)
+            if index is None or should_stop():
+                continue
+            quantization = Quantization(collection.settings.get("quantization") or Quantization.INT8)
+            try:
+                merged |= index.merge(MergePolicy(self._clustered_from, quantization), should_stop)
+            except IndexDamaged as error:
+                logger.warning("index of %s: %s", collection.id, error.message)
+                self.heal(collection.id)
+        return merged
 
     def forget(self, collection_id: str) -> None:
         """The collection is deleted: so is its index."""

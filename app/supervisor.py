@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +21,9 @@ _KILL_AFTER_SECONDS = 15.0
 class WorkerSupervisor:
     """Keeps `python -m ingest worker` running in a process of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_problem: Callable[[str | None], None] = lambda problem: None) -> None:
+        """`on_problem` is told whenever `problem` changes."""
+        self._on_problem = on_problem
         self._stop = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._problem: str | None = None
@@ -57,8 +60,9 @@ class WorkerSupervisor:
                 return
             if time.monotonic() - started > _WELL_AFTER_SECONDS:
                 pause = _FIRST_PAUSE_SECONDS
-            self._problem = f"the worker ended with exit code {code}; it is started again in {pause:.0f} s"
-            logger.error("%s", self._problem)
+            problem = f"the worker ended with exit code {code}; it is started again in {pause:.0f} s"
+            logger.error("%s", problem)
+            self._set_problem(problem)
             self._stop.wait(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
@@ -72,9 +76,14 @@ class WorkerSupervisor:
             except subprocess.TimeoutExpired:
                 pass
             if time.monotonic() - started > _WELL_AFTER_SECONDS:
-                self._problem = None
+                self._set_problem(None)
             if self._stop.is_set():
                 return self._end(process)
+
+    def _set_problem(self, problem: str | None) -> None:
+        if problem != self._problem:
+            self._problem = problem
+            self._on_problem(problem)
 
     def _end(self, process: subprocess.Popen[bytes]) -> int:
         try:

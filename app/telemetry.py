@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+# Set before this module is imported, the metrics of several processes come together in the folder that it names.
+MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 # Upper bounds in seconds: a cache hit takes tenths of a millisecond, a long generation a minute.
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -17,11 +22,30 @@ REQUEST_SECONDS = Histogram(
     "footnote_request_seconds", "Time to the end of the response.", ["route", "status"], buckets=_BUCKETS
 )
 ANSWERS = Counter("footnote_answers_total", "Answers given.", ["mode", "outcome"])
-DOCUMENTS = Gauge("footnote_documents", "Documents by status.", ["status"])
-JOBS = Gauge("footnote_jobs", "Ingestion jobs by state.", ["state"])
-CHUNKS = Gauge("footnote_chunks", "Live chunks.")
-SEGMENTS = Gauge("footnote_index_segments", "Vector segments in the newest generation.", ["collection"])
-INDEX_LAG = Gauge("footnote_index_lag", "Changes that the index has not taken up yet.", ["collection"])
+
+
+def _gauge(name: str, what: str, labels: Sequence[str] = ()) -> Gauge:
+    return Gauge(name, what, labels, multiprocess_mode="mostrecent")
+
+
+DOCUMENTS = _gauge("footnote_documents", "Documents by status.", ["status"])
+JOBS = _gauge("footnote_jobs", "Ingestion jobs by state.", ["state"])
+CHUNKS = _gauge("footnote_chunks", "Live chunks.")
+SEGMENTS = _gauge("footnote_index_segments", "Vector segments in the newest generation.", ["collection"])
+INDEX_ROWS = _gauge("footnote_index_rows", "Rows of the vector segments, removed ones included.", ["collection"])
+INDEX_BYTES = _gauge("footnote_index_bytes", "Bytes of the newest generation.", ["collection"])
+MERGING = _gauge("footnote_index_merging", "1 while segments are being merged.", ["collection"])
+MERGED_ROWS = _gauge("footnote_index_merged_rows", "Rows of the segment that the last merge made.", ["collection"])
+INDEX_LAG = _gauge("footnote_index_lag", "Changes that the index has not taken up yet.", ["collection"])
+
+
+def render_metrics() -> bytes:
+    """In the text format of Prometheus; of all processes of the server, where there are several."""
+    if MULTIPROCESS_VARIABLE not in os.environ:
+        return generate_latest()
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)
 
 
 @contextmanager

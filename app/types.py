@@ -13,6 +13,13 @@ from enum import StrEnum
 from typing import Any
 
 
+class Quantization(StrEnum):
+    """How a large segment holds the vectors that it searches; the best of them are scored by their float16."""
+
+    INT8 = "int8"
+    FP16 = "fp16"
+
+
 class DocumentStatus(StrEnum):
     """Where a document's newest version stands."""
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from app.embedding import Embedder, Vectors
 from app.errors import EmptyDocument, LeaseLost
+from app.failpoints import failpoint
 from app.projection import Projection
 from app.store import documents, jobs
 from app.store.blobs import BlobStore
@@ -102,6 +103,7 @@ class Pipeline:
             self._store(collection_id, fresh, self._embed(fresh, should_stop))
         with timed("publish"):
             self._projection.sync(collection_id)
+        failpoint("index.synced")
         return self._make_live(prepared)
 
     def _prepare(self, job: Job, document: Document | None) -> Prepared:
@@ -111,6 +113,7 @@ class Pipeline:
             return Prepared(job, document)
         with timed("parse"):
             parsed = self._parsers.parse(self._blobs.path(document.sha256), document.media_type, document.filename)
+        failpoint("job.parsed")
         if document.bytes >= _LARGE_BYTES:
             self._report([Prepared(job, document)], DocumentStatus.CHUNKING, 0)
         with timed("chunk"):
@@ -136,6 +139,7 @@ class Pipeline:
             self._report(prepared, DocumentStatus.EMBEDDING, at)
             with timed("embed"):
                 parts.append(self._embedder.embed_documents(texts[at : at + _CHUNKS_PER_REPORT]))
+        failpoint("job.embedded")
         return np.concatenate(parts)
 
     def _store(self, collection_id: str, prepared: Sequence[Prepared], embeddings: Vectors) -> None:
@@ -152,6 +156,8 @@ class Pipeline:
                 collection = get_collection_by_id(connection, collection_id)
                 record_embedding_model(connection, collection, self._embedder.name, self._embedder.dimension)
                 store_chunks(connection, collection_id, contents)
+            failpoint("chunks.before_commit")
+        failpoint("chunks.stored")
 
     def _make_live(self, prepared: Sequence[Prepared]) -> dict[Job, Exception | None]:
         outcomes: dict[Job, Exception | None] = {each.job: LeaseLost() for each in prepared}
@@ -161,6 +167,8 @@ class Pipeline:
             ready = [each.document for each in prepared if each.job in held]
             documents.make_live(connection, ready, self._clock())
             jobs.finish(connection, held, self._clock())
+            failpoint("live.before_commit")
+        failpoint("live.committed")
         outcomes.update(dict.fromkeys(held))
         return outcomes
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
 import threading
 import time
 import uuid
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from app.config import Settings
 from app.errors import EmbeddingModelMismatch, FootnoteError, IngestionError, LeaseLost
+from app.failpoints import failpoint
 from app.projection import Projection
 from app.store import jobs
 from app.store.blobs import BlobStore
@@ -26,13 +28,14 @@ logger = logging.getLogger(__name__)
 _POLL_SECONDS = 0.2
 _HOUSEKEEPING_SECONDS = 2.0
 _SWEEP_SECONDS = 3600.0
+_LOWEST_PRIORITY = 19
 # Small documents are worked on together: they share transactions, a publish, and full batches of the embedder.
 _JOBS_TOGETHER = 64
 _BYTES_TOGETHER = 256 * 1024
 
 
 class Worker:
-    """Runs until `stop` is called. A few threads for jobs, one for the leases, one for the index and the blobs."""
+    """Runs until `stop` is called: a few threads for jobs, and one each for leases, housekeeping and merges."""
 
     def __init__(
         self,
@@ -66,7 +69,7 @@ class Worker:
 
     def run(self) -> None:
         """Blocks until stopped. Raises what a thread died of: a worker that is not whole must not go on."""
-        loops = [self._work] * self._settings.worker_concurrency + [self._keep_leases, self._keep_house]
+        loops = [self._work] * self._settings.worker_concurrency + [self._keep_leases, self._keep_house, self._merge]
         threads = [
             threading.Thread(target=self._supervised, args=(loop,), name=f"{loop.__name__.strip('_')}-{i}")
             for i, loop in enumerate(loops)
@@ -114,10 +117,10 @@ class Worker:
 
     def _claim(self) -> list[Job]:
         with self._database.read() as connection:
-            if not jobs.is_any_due(connection, self._clock()):
+            if not jobs.is_any_due(connection, self._clock(), self._settings.lease_seconds):
                 return []
         with self._database.write() as connection:
-            return jobs.claim(
+            claimed = jobs.claim(
                 connection,
                 owner=self._owner,
                 lease_seconds=self._settings.lease_seconds,
@@ -126,6 +129,8 @@ class Worker:
                 most_jobs=_JOBS_TOGETHER,
                 most_bytes=_BYTES_TOGETHER,
             )
+        failpoint("job.claimed")
+        return claimed
 
     def _process(self, batch: Sequence[Job]) -> None:
         started = time.perf_counter()
@@ -194,4 +199,16 @@ class Worker:
                 self._projection.sync_all()
             except (FootnoteError, OSError) as error:
                 logger.warning("housekeeping failed: %s", error)
+            self._stop.wait(_HOUSEKEEPING_SECONDS)
+
+    def _merge(self) -> None:
+        """Segments are merged one after the other, at the lowest priority: searches come first."""
+        if sys.platform == "linux":  # where it is of this thread alone
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST_PRIORITY)
+        while not self._stop.is_set():
+            try:
+                if self._projection.merge(self._stop.is_set):
+                    continue
+            except (FootnoteError, OSError) as error:
+                logger.warning("a merge failed: %s", error)
             self._stop.wait(_HOUSEKEEPING_SECONDS)

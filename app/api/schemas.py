@@ -17,6 +17,7 @@ from app.types import (
     Message,
     Mode,
     Passage,
+    Quantization,
     Sampling,
     Sentence,
     Support,
@@ -352,6 +353,7 @@ class CollectionSettings(Wire):
     candidates: int | None = Field(None, ge=10, le=1000)
     dense_weight: float | None = Field(None, ge=0, le=1)
     answer_threshold: float | None = Field(None, ge=0, le=1)
+    quantization: Quantization | None = None
 
 
 class CollectionIn(Wire):

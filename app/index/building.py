@@ -1,36 +1,56 @@
-"""Building a generation: new segments, the next lexical index, folds, and the switch."""
+"""Building a generation: new segments, the next lexical index, merges, and the switch."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from app.errors import EmbeddingModelMismatch
-from app.index.durable import Verifier, raise_if_full
-from app.index.folding import Load, choose_fold
+from app.failpoints import failpoint
+from app.index.clustering import Part, write_clustered_segment
+from app.index.durable import Verifier, raise_if_full, sync_folder
 from app.index.lexical import LexicalWriter
 from app.index.manifest import (
+    MERGING,
     SEGMENTS,
-    FoldRecord,
     Manifest,
+    MergeRecord,
     SegmentRecord,
     collect_garbage,
     commit_manifest,
     newest_generation_on_disk,
 )
+from app.index.merging import PUBLISH_ROWS, Load, choose_merge
 from app.index.protocol import IndexEntry
-from app.index.segments import Segment, live_rows, map_ids, write_segment
+from app.index.segments import live_rows, map_ids, open_segment, write_flat_segment
+from app.types import Quantization
 
 _MOST_SEGMENT_ROWS = 65_536  # written at once: bounds the memory of a rebuild
 
 
+@dataclass(frozen=True, slots=True)
+class MergePolicy:
+    """What large segments are made of."""
+
+    clustered_from: int = 100_000  # rows: a smaller segment is searched row by row (docs/decisions/0010)
+    quantization: Quantization = Quantization.INT8
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """A segment that is to take the place of others."""
+
+    chosen: tuple[Load, ...]
+    record: SegmentRecord | None  # None: no row was left
+
+
 class GenerationBuilder:
-    """Writes generations of one index. Its caller holds the index's lock."""
+    """Writes generations of one index. Its caller holds the index's lock, but for `merge`."""
 
     def __init__(self, directory: Path, dimension: int, verifier: Verifier) -> None:
         self._directory = directory
@@ -42,7 +62,7 @@ class GenerationBuilder:
         try:
             (self._directory / SEGMENTS).mkdir(exist_ok=True)
             following = self._write_rows(base, entries, removed)
-            commit_manifest(self._directory, self._fold(replace(following, sequence=sequence)))
+            commit_manifest(self._directory, self._merge_small(replace(following, sequence=sequence)))
         except OSError as error:
             raise_if_full(error)
             raise
@@ -61,6 +81,7 @@ class GenerationBuilder:
             batch = first
             while batch:
                 segments.append(self._write_segment(generation, batch))
+                failpoint("segment.written")
                 lexical.add(batch)
                 batch = next(batches, [])
             lexical.remove(removed)
@@ -80,24 +101,67 @@ class GenerationBuilder:
                 yield fresh
 
     def _write_segment(self, generation: int, batch: Sequence[IndexEntry]) -> SegmentRecord:
-        codes = np.empty((len(batch), self._dimension), dtype=np.float16)
+        vectors = np.empty((len(batch), self._dimension), dtype=np.float16)
         for row, entry in enumerate(batch):
             if entry.embedding.shape != (self._dimension,):
                 raise EmbeddingModelMismatch
-            codes[row] = entry.embedding
+            vectors[row] = entry.embedding
         ids = np.array([entry.id for entry in batch], dtype=np.int64)
         first_ids = np.array([entry.first_id for entry in batch], dtype=np.int64)
-        return write_segment(self._directory, _unique(generation), ids, first_ids, codes)
+        return write_flat_segment(self._directory / SEGMENTS, _unique(generation), ids, first_ids, vectors)
 
-    def _fold(self, manifest: Manifest) -> Manifest:
-        """Apply the fold policy until it is content, and forget removals that have no rows left."""
-        while chosen := {load.name for load in choose_fold(self._loads(manifest))}:
-            manifest = self._fold_once(manifest, chosen)
-        if manifest.removed:
-            firsts = [map_ids(self._directory, segment, self._verifier)[1] for segment in manifest.segments]
-            present = np.unique(np.concatenate([np.empty(0, dtype=np.int64), *firsts]))
-            manifest = replace(manifest, removed=tuple(np.intersect1d(manifest.removed, present).tolist()))
-        return manifest
+    def _merge_small(self, manifest: Manifest) -> Manifest:
+        """What takes milliseconds is merged at once, and removals that have no rows left are forgotten."""
+        while chosen := choose_merge(self._loads(manifest), PUBLISH_ROWS):
+            parts = self._parts(manifest, chosen)
+            record = self._write_merged(self._directory / SEGMENTS, manifest, parts)
+            failpoint("merge.written")
+            manifest = _replaced(manifest, chosen, record)
+        return self._without_settled_removals(manifest)
+
+    def merge(self, manifest: Manifest, policy: MergePolicy, should_stop: Callable[[], bool]) -> Merge | None:
+        """Build the next segment that the policy asks for, beside the generation; None when it asks for none.
+
+        Needs no lock on the index: what it reads does not change. The caller holds the lock on merges.
+        """
+        chosen = choose_merge(self._loads(manifest))
+        if not chosen:
+            return None
+        folder = self._directory / MERGING
+        folder.mkdir(exist_ok=True)
+        parts = self._parts(manifest, chosen)
+        if sum(len(part.rows) for part in parts) < policy.clustered_from:
+            record = self._write_merged(folder, manifest, parts)
+        else:
+            name = _unique(manifest.generation)
+            record = write_clustered_segment(folder, name, parts, policy.quantization, should_stop)
+        failpoint("merge.built")
+        return Merge(tuple(chosen), record)
+
+    def adopt(self, base: Manifest, merge: Merge) -> bool:
+        """Make a merged segment part of the newest generation; False if another merge or a rebuild came first."""
+        names = {segment.name for segment in base.segments}
+        if not names.issuperset(load.name for load in merge.chosen):
+            return False
+        try:
+            for file in merge.record.files if merge.record else ():
+                (self._directory / MERGING / file).replace(self._directory / SEGMENTS / file)
+            sync_folder(self._directory / SEGMENTS)
+            failpoint("merge.moved")
+            generation = max(base.generation, newest_generation_on_disk(self._directory)) + 1
+            following = replace(base, generation=generation, previous=base.generation)
+            following = _replaced(following, merge.chosen, merge.record)
+            commit_manifest(self._directory, self._without_settled_removals(following))
+        finally:
+            collect_garbage(self._directory)
+        return True
+
+    def _without_settled_removals(self, manifest: Manifest) -> Manifest:
+        if not manifest.removed:
+            return manifest
+        firsts = [map_ids(self._directory, segment, self._verifier)[1] for segment in manifest.segments]
+        present = np.unique(np.concatenate([np.empty(0, dtype=np.int64), *firsts]))
+        return replace(manifest, removed=tuple(np.intersect1d(manifest.removed, present).tolist()))
 
     def _loads(self, manifest: Manifest) -> list[Load]:
         loads = []
@@ -108,25 +172,36 @@ class GenerationBuilder:
             loads.append(Load(segment.name, segment.count, segment.count if live is None else int(live.sum())))
         return loads
 
-    def _fold_once(self, manifest: Manifest, chosen: set[str]) -> Manifest:
-        # Checksums are taken afresh: a fold must not give damage a new and valid one.
-        folded = [
-            Segment(self._directory, record, self._dimension, Verifier())
-            for record in manifest.segments
-            if record.name in chosen
-        ]
-        masks = [live_rows(segment.first_ids, manifest.removed) for segment in folded]
-        keep = [slice(None) if mask is None else mask for mask in masks]
-        ids = np.concatenate([segment.ids[rows] for segment, rows in zip(folded, keep, strict=True)])
-        first_ids = np.concatenate([segment.first_ids[rows] for segment, rows in zip(folded, keep, strict=True)])
-        codes = np.concatenate([segment.codes[rows] for segment, rows in zip(folded, keep, strict=True)])
-        segments = [record for record in manifest.segments if record.name not in chosen]
-        if len(ids):
-            name = _unique(manifest.generation)
-            segments.append(write_segment(self._directory, name, ids, first_ids, codes))
-        dropped = sum(segment.record.count for segment in folded) - len(ids)
-        last_fold = FoldRecord(manifest.generation, len(folded), len(ids), dropped)
-        return replace(manifest, segments=tuple(segments), last_fold=last_fold)
+    def _parts(self, manifest: Manifest, chosen: Sequence[Load]) -> list[Part]:
+        names = {load.name for load in chosen}
+        parts = []
+        for record in manifest.segments:
+            if record.name in names:
+                # Checksums are taken afresh: a merge must not give damage a new and valid one.
+                segment = open_segment(self._directory, record, self._dimension, Verifier())
+                live = live_rows(segment.first_ids, manifest.removed)
+                rows = np.arange(record.count) if live is None else np.flatnonzero(live)
+                parts.append(Part(segment, rows))
+        return parts
+
+    def _write_merged(self, folder: Path, manifest: Manifest, parts: Sequence[Part]) -> SegmentRecord | None:
+        ids = np.concatenate([part.segment.ids[part.rows] for part in parts])
+        if not len(ids):
+            return None
+        first_ids = np.concatenate([part.segment.first_ids[part.rows] for part in parts])
+        vectors = np.concatenate([part.segment.vectors[part.rows] for part in parts])
+        return write_flat_segment(folder, _unique(manifest.generation), ids, first_ids, vectors)
+
+
+def _replaced(manifest: Manifest, chosen: Sequence[Load], record: SegmentRecord | None) -> Manifest:
+    names = {load.name for load in chosen}
+    segments = [segment for segment in manifest.segments if segment.name not in names]
+    kept = record.count if record else 0
+    return replace(
+        manifest,
+        segments=(*segments, record) if record else tuple(segments),
+        last_merge=MergeRecord(manifest.generation, len(chosen), kept, sum(load.rows for load in chosen) - kept),
+    )
 
 
 def _unique(generation: int) -> str:

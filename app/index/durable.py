@@ -16,8 +16,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from app.errors import IndexDamaged, IndexUnavailable, StorageFull
+from app.failpoints import failpoint
 
 FileIdentity = tuple[int, int, int]  # inode, bytes, mtime in nanoseconds: changes whenever somebody writes
 
@@ -33,22 +36,55 @@ class FileRecord:
     sha256: str
 
 
+class DurableFile:
+    """A file that is there as a whole or not at all: temporary name, fsync, read back, rename, fsync of the folder.
+
+    `record` is set when the context has ended well.
+    """
+
+    record: FileRecord
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+        self._file = self._temporary.open("xb")
+        self._bytes = 0
+        self._digest = hashlib.sha256()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def write(self, data: bytes | memoryview) -> None:
+        self._file.write(data)
+        self._digest.update(data)
+        self._bytes += memoryview(data).nbytes
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            with self._file as file:
+                if kind is not None:
+                    return
+                file.flush()
+                os.fsync(file.fileno())
+            written = record_file(self._temporary)
+            if written != FileRecord(self._bytes, self._digest.hexdigest()):
+                raise IndexDamaged(f"{self._path.name} did not read back as it was written.")
+            failpoint("file.written")
+            self._temporary.replace(self._path)
+            failpoint("file.renamed")
+        finally:
+            self._temporary.unlink(missing_ok=True)
+        sync_folder(self._path.parent)
+        self.record = written
+
+
 def write_durably(path: Path, data: bytes | memoryview) -> FileRecord:
-    """Write a whole file or nothing: temporary name, fsync, read back, rename, fsync of the folder."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        written = record_file(temporary)
-        if written != FileRecord(memoryview(data).nbytes, hashlib.sha256(data).hexdigest()):
-            raise IndexDamaged(f"{path.name} did not read back as it was written.")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync_folder(path.parent)
-    return written
+    """The same for a file that is in memory."""
+    with DurableFile(path) as file:
+        file.write(data)
+    return file.record
 
 
 def raise_if_full(error: BaseException) -> None:
@@ -112,6 +148,15 @@ class Verifier:
             raise IndexDamaged(f"{path.name} is not what was written: its checksum differs.")
         self._known.add((identity, record))
         return identity
+
+
+def is_held(path: Path) -> bool:
+    """Whether somebody holds the lock."""
+    try:
+        with exclusive(path, 0):
+            return False
+    except (IndexUnavailable, OSError):
+        return True
 
 
 @contextmanager

@@ -22,6 +22,7 @@ import tantivy
 from tantivy import Occur, Query
 
 from app.errors import FootnoteError, IndexDamaged
+from app.failpoints import failpoint
 from app.index.analysis import analyse
 from app.index.durable import FileIdentity, Verifier, raise_if_full, record_file, sync_file, sync_folder
 from app.index.idset import IdSet
@@ -109,6 +110,7 @@ class LexicalWriter:
             self._writer.commit()
             self._writer.wait_merging_threads()
             documents = _open(self._folder).searcher().num_docs
+        failpoint("lexical.committed")
         files = {}
         for path in sorted(self._folder.iterdir()):
             known = self._base and self._base.files.get(path.name)
@@ -121,6 +123,7 @@ class LexicalWriter:
                 files[path.name] = record_file(path)
         sync_folder(self._folder)
         sync_folder(self._folder.parent)
+        failpoint("lexical.synced")
         return LexicalRecord(self._name, documents, files)
 
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from app.errors import IndexDamaged
-from app.index.building import GenerationBuilder
-from app.index.durable import Verifier, exclusive
+from app.errors import IndexDamaged, IndexUnavailable
+from app.index.building import GenerationBuilder, MergePolicy
+from app.index.clustering import MergeStopped
+from app.index.durable import Verifier, exclusive, is_held, raise_if_full
 from app.index.manifest import (
     LOCK,
-    FoldRecord,
+    MERGE_LOCK,
+    MERGING,
     Manifest,
+    MergeRecord,
     SegmentRecord,
     make_way,
     read_manifest,
@@ -38,10 +42,11 @@ class IndexDescription:
     sequence: int
     segments: tuple[SegmentRecord, ...]
     rows: int
-    removed_versions: int  # whose rows are still to be folded away
+    removed_versions: int  # whose rows are still to be merged away
     lexical_documents: int
     bytes: int
-    last_fold: FoldRecord | None
+    last_merge: MergeRecord | None
+    is_merging: bool
 
 
 class LocalIndex:
@@ -81,7 +86,8 @@ class LocalIndex:
             removed_versions=len(manifest.removed),
             lexical_documents=lexical.documents if lexical else 0,
             bytes=sum(segment.bytes for segment in manifest.segments) + (lexical.bytes if lexical else 0),
-            last_fold=manifest.last_fold,
+            last_merge=manifest.last_merge,
+            is_merging=is_held(self._directory / MERGE_LOCK),
         )
 
     def verify(self) -> list[str]:
@@ -161,9 +167,34 @@ class LocalIndex:
             nothing = Manifest(generation, previous=0, dimension=self._dimension, sequence=0)
             builder.advance(nothing, entries, (), sequence)
 
+    def merge(self, policy: MergePolicy, should_stop: Callable[[], bool] = lambda: False) -> bool:
+        """Make a few segments one where the policy asks for it; publishes and searches go on meanwhile.
+
+        False when there is nothing to do, another process is at it, or it was stopped. Raises `IndexDamaged`,
+        `StorageFull`.
+        """
+        if not self._directory.is_dir():
+            return False
+        with suppress(IndexUnavailable, MergeStopped), exclusive(self._directory / MERGE_LOCK, 0):
+            try:
+                merge = self._builder().merge(self._read_manifest(read_pointer(self._directory)), policy, should_stop)
+                if merge is None:
+                    return False
+                with self._exclusively() as builder:
+                    return builder.adopt(self._read_manifest(read_pointer(self._directory)), merge)
+            except OSError as error:
+                raise_if_full(error)
+                raise
+            finally:
+                shutil.rmtree(self._directory / MERGING, ignore_errors=True)
+        return False
+
     @contextmanager
     def _exclusively(self) -> Iterator[GenerationBuilder]:
         self._directory.mkdir(parents=True, exist_ok=True)
         make_way(self._directory)
         with exclusive(self._directory / LOCK, _LOCK_TIMEOUT_SECONDS):
-            yield GenerationBuilder(self._directory, self._dimension, self._verifier)
+            yield self._builder()
+
+    def _builder(self) -> GenerationBuilder:
+        return GenerationBuilder(self._directory, self._dimension, self._verifier)

@@ -17,14 +17,21 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from app.errors import IndexDamaged
-from app.index.durable import FileRecord, write_durably
+from app.errors import IndexDamaged, IndexUnavailable
+from app.failpoints import failpoint
+from app.index.durable import FileRecord, exclusive, write_durably
 
 CURRENT = "CURRENT"
 LOCK = "write.lock"
+MERGE_LOCK = "merge.lock"
 SEGMENTS = "segments"
+MERGING = "merging"  # where the segment of a merge is built, while publishes go on
 FORMAT = 1
 
+_OUR_FILES = (
+    *("manifest-*.json", "lexical-*", ".*.tmp"),
+    *(f"{SEGMENTS}/{pattern}" for pattern in ("*.faiss", "*.ids", "*.vectors", ".*.tmp")),
+)
 _MANIFEST_NAME = re.compile(r"manifest-(\d{1,18})\.json")
 
 
@@ -32,6 +39,8 @@ class SegmentKind(StrEnum):
     """How a segment holds its vectors."""
 
     FLAT_FP16 = "flat-fp16"
+    CLUSTERED_INT8 = "clustered-int8"
+    CLUSTERED_FP16 = "clustered-fp16"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +71,8 @@ class LexicalRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class FoldRecord:
-    """The newest fold: how many segments became one of how many rows, and how many dead rows were dropped."""
+class MergeRecord:
+    """The newest merge: how many segments became one of how many rows, and how many dead rows were dropped."""
 
     generation: int
     segments: int
@@ -82,7 +91,7 @@ class Manifest:
     segments: tuple[SegmentRecord, ...] = ()
     lexical: LexicalRecord | None = None
     removed: tuple[int, ...] = ()  # first ids of versions whose rows still lie in a segment
-    last_fold: FoldRecord | None = None
+    last_merge: MergeRecord | None = None
     format: int = field(default=FORMAT, kw_only=True)
 
     @property
@@ -125,8 +134,10 @@ def commit_manifest(directory: Path, manifest: Manifest) -> None:
     """Make a generation the newest. Every file that it names must be on the disk before."""
     data = json.dumps(asdict(manifest), separators=(",", ":")).encode()
     written = write_durably(directory / manifest.name, data)
+    failpoint("manifest.written")
     pointer = {"manifest": manifest.name, "sha256": written.sha256}
     write_durably(directory / CURRENT, json.dumps(pointer).encode() + b"\n")
+    failpoint("current.replaced")
 
 
 def newest_generation_on_disk(directory: Path) -> int:
@@ -145,17 +156,20 @@ def collect_garbage(directory: Path) -> None:
         newest = pointer and read_manifest(directory, pointer)
     except IndexDamaged:
         return  # nothing is known to be garbage before a rebuild
-    kept = {CURRENT, LOCK, SEGMENTS}
+    kept = {CURRENT, LOCK, MERGE_LOCK, SEGMENTS}
     for generation in (newest, newest and _peek(directory, newest.previous)):
         if generation:
             kept.add(generation.name)
             kept.update(f"{SEGMENTS}/{file}" for segment in generation.segments for file in segment.files)
             if generation.lexical is not None:
                 kept.add(generation.lexical.name)
-    for pattern in ("manifest-*.json", "lexical-*", f"{SEGMENTS}/*.faiss", f"{SEGMENTS}/*.ids", ".*.tmp", "*/.*.tmp"):
+    for pattern in _OUR_FILES:
         for path in directory.glob(pattern):
             if path.relative_to(directory).as_posix() not in kept:
                 _remove(path)
+    with suppress(IndexUnavailable), exclusive(directory / MERGE_LOCK, 0):
+        _remove(directory / MERGING)  # nobody merges: it was left behind
+    failpoint("garbage.collected")
 
 
 def make_way(directory: Path) -> None:
@@ -194,7 +208,7 @@ def _parse(name: str, data: bytes) -> Manifest:
             for segment in raw["segments"]
         )
         raw["lexical"] = raw["lexical"] and LexicalRecord(**raw["lexical"] | {"files": _files(raw["lexical"]["files"])})
-        raw["last_fold"] = raw["last_fold"] and FoldRecord(**raw["last_fold"])
+        raw["last_merge"] = raw["last_merge"] and MergeRecord(**raw["last_merge"])
         return Manifest(**raw | {"removed": tuple(raw["removed"])})
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise IndexDamaged(f"{name} cannot be understood.") from error

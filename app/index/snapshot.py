@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
-from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
 
+from app.cores import available_cores
 from app.errors import EmbeddingModelMismatch, IndexDamaged
 from app.index.durable import Verifier, identify
 from app.index.idset import IdSet
 from app.index.lexical import LexicalReader
 from app.index.manifest import Manifest
 from app.index.protocol import Hit
-from app.index.segments import Ids, Mask, Segment, live_rows, mask_of, selector_of
+from app.index.segments import Ids, Mask, Segment, Selection, live_rows, mask_of, open_segment
 
-_Selected = list[tuple[Segment, Any]]  # a segment that has allowed rows, and FAISS's selector; None selects them all
+_Selected = list[tuple[Segment, Selection]]  # the segments that have allowed rows
+
+_WORTH_THREADS = 200_000  # rows to be compared with the query
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    """Shared by all searches of the process: a core each is all that there is."""
+    return ThreadPoolExecutor(available_cores(), thread_name_prefix="segments")
 
 
 class Snapshot:
@@ -37,7 +47,7 @@ class Snapshot:
         self.manifest = manifest
         self.pointer = pointer
         self.segments = {
-            record.name: opened.get(record.name) or Segment(directory, record, manifest.dimension, verifier)
+            record.name: opened.get(record.name) or open_segment(directory, record, manifest.dimension, verifier)
             for record in manifest.segments
         }
         self._lexical = manifest.lexical and LexicalReader(directory, manifest.lexical, verifier)
@@ -70,13 +80,24 @@ class Snapshot:
             )
         if limit < 1 or not np.isfinite(query).all():
             return []
-        found = [segment.search(query, limit, selector) for segment, selector in self._select(allowed)]
+        found = self._search_segments(query, limit, self._select(allowed))
         if not found:
             return []
         ids = np.concatenate([ids for ids, _ in found])
         scores = np.concatenate([scores for _, scores in found])
         best = np.lexsort((ids, -scores))[:limit]
         return list(map(Hit, ids[best].tolist(), scores[best].tolist()))
+
+    def _search_segments(
+        self, query: npt.NDArray[np.float32], limit: int, selected: _Selected
+    ) -> list[tuple[Ids, npt.NDArray[np.float32]]]:
+        def search(one: tuple[Segment, Selection]) -> tuple[Ids, npt.NDArray[np.float32]]:
+            segment, selection = one
+            return segment.search(query, limit, selection)
+
+        # Few rows take less time than another thread takes to wake up.
+        at_once = sum(selection.cost for _, selection in selected) >= _WORTH_THREADS and len(selected) > 1
+        return list(_threads().map(search, selected) if at_once else map(search, selected))
 
     def search_lexical(self, query: str, limit: int, allowed: IdSet) -> list[Hit]:
         """The best allowed chunks by BM25, equal scores in the order of their ids."""
@@ -105,9 +126,7 @@ class Snapshot:
                 live = self._live[name]
                 if live is not None:
                     mask &= live
-                if mask.all():
-                    selected.append((segment, None))
-                elif mask.any():
-                    selected.append((segment, selector_of(mask)))
+                if mask.any():
+                    selected.append((segment, segment.select(None if mask.all() else mask)))
             self._selected[allowed] = selected
         return selected

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 from app.errors import EmptyUpload, PayloadTooLarge, StorageFull
+from app.failpoints import failpoint
 
 _HEAD_BYTES = 65536  # what tells a file's type
 
@@ -51,6 +52,7 @@ class BlobWriter:
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
+        failpoint("blob.written")
         return self
 
     def discard(self) -> None:
@@ -67,6 +69,9 @@ class BlobStore:
         self._incoming = directory / "incoming"
         with _storage_full():
             self._incoming.mkdir(parents=True, exist_ok=True)
+            # Or the folder itself could go with the power, and what was accepted in it.
+            _sync_directory(directory)
+            _sync_directory(directory.parent)
 
     @contextmanager
     def writer(self, limit_bytes: int) -> Iterator[BlobWriter]:
@@ -82,6 +87,7 @@ class BlobStore:
         """Give a finished blob its name, durably. Call it inside the transaction that inserts its document."""
         with _storage_full():
             writer.path.replace(self.path(writer.sha256))
+            failpoint("blob.renamed")
             _sync_directory(self.directory)
 
     def path(self, sha256: str) -> Path:
@@ -111,7 +117,7 @@ def _storage_full() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise StorageFull from error
         raise
 

@@ -24,6 +24,7 @@ from sqlalchemy import (
 )
 
 from app.errors import DocumentNotFound, VersionNotReady
+from app.failpoints import failpoint
 from app.store.collections import advance_sequence
 from app.store.tables import collections, documents, jobs, metadata_values, removals, versions
 from app.types import Document, DocumentStatus
@@ -253,6 +254,7 @@ def delete_document(connection: Connection, document_id: str) -> list[str]:
     originals = connection.scalars(select(versions.c.sha256).where(versions.c.document_id == document_id)).all()
     _delete_versions(connection, row.collection_id, document_id, true())
     connection.execute(delete(documents).where(documents.c.id == document_id))
+    failpoint("delete.before_commit")
     return list(originals)
 
 

@@ -15,6 +15,10 @@ from app.types import Job, JobState
 
 _BACKOFF_SECONDS = 2.0
 _LONGEST_BACKOFF_SECONDS = 300.0
+_JITTER = 0.5
+# How far the clocks of two machines may be apart. A time that lies further ahead than a pause or a lease can put it was
+# written before the clock was set back: nobody waits for it.
+_CLOCK_SKEW_SECONDS = 60.0
 
 
 def enqueue(connection: Connection, document_id: str, version: int, now: float) -> None:
@@ -31,9 +35,9 @@ def enqueue(connection: Connection, document_id: str, version: int, now: float) 
     )
 
 
-def is_any_due(connection: Connection, now: float) -> bool:
+def is_any_due(connection: Connection, now: float, lease_seconds: float) -> bool:
     """Whether `claim` would find something: a read is cheaper to ask for than a write."""
-    return connection.scalar(select(jobs.c.id).where(_is_due(now)).limit(1)) is not None
+    return connection.scalar(select(jobs.c.id).where(_is_due(now, lease_seconds)).limit(1)) is not None
 
 
 def claim(
@@ -55,7 +59,7 @@ def claim(
     query = (
         select(jobs, versions.c.bytes)
         .join(versions, (versions.c.document_id == jobs.c.document_id) & (versions.c.version == jobs.c.version))
-        .where(_is_due(now))
+        .where(_is_due(now, lease_seconds))
         .order_by(jobs.c.run_at, jobs.c.id)
         .limit(most_jobs)
         .with_for_update(of=jobs, skip_locked=True)
@@ -120,7 +124,7 @@ def retry_later(connection: Connection, job: Job, code: str, message: str, now: 
     """Back into the queue after a pause that doubles with every attempt; returns it in seconds. Raises `LeaseLost`."""
     require_lease(connection, job)
     pause = min(_BACKOFF_SECONDS * 2.0 ** (job.attempt - 1), _LONGEST_BACKOFF_SECONDS)
-    pause *= random.uniform(0.5, 1.5)  # noqa: S311 - jitter, so that jobs that failed together do not return together
+    pause *= random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - jitter, so that jobs that failed together do not return together
     statement = _requeue(now, now + pause).where(jobs.c.id == job.id)
     connection.execute(statement.values(error_code=code, error_message=message))
     requeue_document(connection, job.document_id, now)
@@ -143,6 +147,23 @@ def revive(connection: Connection, document_id: str, version: int, now: float) -
         requeue_document(connection, document_id, now)
 
 
+def hand_back(connection: Connection, now: float, *, only_abandoned: bool) -> int:
+    """Queue what workers that are gone left behind, without waiting for one to claim it; returns how many.
+
+    With `only_abandoned` a lease must have run out, and the attempt counts: the job may have ended its worker. Without,
+    every lease ends and its attempt does not count: the database was copied while other workers were at work.
+    """
+    statement = _requeue(now, now).where(jobs.c.state == JobState.RUNNING)
+    if only_abandoned:
+        statement = statement.where(jobs.c.lease_until < now)
+    else:
+        statement = statement.values(attempt=jobs.c.attempt - 1)
+    left = connection.scalars(statement.returning(jobs.c.document_id)).all()
+    for document_id in left:
+        requeue_document(connection, document_id, now)
+    return len(left)
+
+
 def count_by_state(connection: Connection) -> dict[JobState, int]:
     """For the metrics and the doctor."""
     query = select(jobs.c.state, func.count()).group_by(jobs.c.state)
@@ -155,10 +176,16 @@ def count_abandoned(connection: Connection, now: float) -> int:
     return connection.scalar(query.where(jobs.c.state == JobState.RUNNING, jobs.c.lease_until < now)) or 0
 
 
-def _is_due(now: float) -> ColumnElement[bool]:
-    """Waiting its turn, or left behind by a worker that is gone."""
-    waiting = and_(jobs.c.state == JobState.QUEUED, jobs.c.run_at <= now)
-    return or_(waiting, and_(jobs.c.state == JobState.RUNNING, jobs.c.lease_until < now))
+def _is_due(now: float, lease_seconds: float) -> ColumnElement[bool]:
+    """Waiting its turn, or left behind by a worker that is gone.
+
+    The clock may have been set: whoever is taken for gone wrongly is kept out by the token.
+    """
+    latest_run = now + _LONGEST_BACKOFF_SECONDS * (1 + _JITTER) + _CLOCK_SKEW_SECONDS
+    latest_lease = now + lease_seconds + _CLOCK_SKEW_SECONDS
+    waiting = and_(jobs.c.state == JobState.QUEUED, or_(jobs.c.run_at <= now, jobs.c.run_at > latest_run))
+    expired = or_(jobs.c.lease_until < now, jobs.c.lease_until > latest_lease)
+    return or_(waiting, and_(jobs.c.state == JobState.RUNNING, expired))
 
 
 def _is_held(leased: Sequence[Job]) -> ColumnElement[bool]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from app.failpoints import failpoint
 from app.store import documents, jobs
 from app.store.blobs import BlobStore, BlobWriter
 from app.store.collections import get_collection
@@ -67,7 +68,10 @@ def accept(
             )
         blobs.keep(writer)
         jobs.enqueue(connection, document_id, version, now)
-        return Accepted(documents.get_document(connection, document_id), duplicate=False)
+        accepted = Accepted(documents.get_document(connection, document_id), duplicate=False)
+        failpoint("upload.before_commit")
+    failpoint("upload.committed")
+    return accepted
 
 
 def remove_unused_blob(database: Database, blobs: BlobStore, sha256: str) -> None:
@@ -75,10 +79,12 @@ def remove_unused_blob(database: Database, blobs: BlobStore, sha256: str) -> Non
 
     In a transaction of its own that shuts out uploads: one that has just found the blob in place must keep it.
     """
+    failpoint("blob.unused")
     with database.write() as connection:
         database.lock_blobs(connection)
         if not documents.is_blob_used(connection, sha256):
             blobs.remove(sha256)
+            failpoint("blob.removed")
 
 
 def sweep_blobs(database: Database, blobs: BlobStore) -> None:

@@ -13,14 +13,14 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # Each layer may import itself and those below it.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("app.__main__", "app.main", "app.server", "app.doctor", "app.cli_output", "app.supervisor", "ingest"),
+    ("app.__main__", "app.main", "app.server", "app.cli_output", "app.supervisor", "app.backup", "app.doctor", "ingest"),
     ("app.bootstrap", "app.api", "app.evaluation"),
     ("app.answering",),
     ("app.retrieval",),
     ("app.projection",),
     ("app.index", "app.store", "app.embedding"),
     ("app.client", "app.client_records"),
-    ("app.config", "app.cores", "app.telemetry", "app.types", "app.errors", "app.sentences", "app.media_types"),
+    ("app.config", "app.cores", "app.failpoints", "app.telemetry", "app.types", "app.errors", "app.sentences", "app.media_types"),
 )
 
 

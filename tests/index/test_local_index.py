@@ -107,7 +107,7 @@ def test_many_single_publishes_leave_few_segments(local, entries, query):
     description = local.describe()
     assert len(description.segments) <= 14
     assert description.rows == description.lexical_documents == 240
-    assert description.last_fold is not None
+    assert description.last_merge is not None
     assert local.verify() == []
     before = answers(local, query)
     local.rebuild(entries(1, 240), 80)

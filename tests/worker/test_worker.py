@@ -105,10 +105,14 @@ def test_two_workers_share_the_queue(library: Library, settings: Settings) -> No
         ids = [library.upload(f"Note number {number}. " * 3000).document.id for number in range(30)]
         for document_id in ids:
             wait_for(library, document_id, DocumentStatus.READY)
-        logs = one.text, two.text
-    done = [sum(f"{document_id} version 1 is ready" in log for log in logs) for document_id in ids]
-    assert done == [1] * len(ids)
-    assert all("is ready" in log for log in logs)
+
+        def lines() -> list[int]:
+            return [log.count("version 1 is ready") for log in (one.text, two.text)]
+
+        wait_until(lambda: sum(lines()) >= len(ids), what="the last line of a log")
+        logs = one.text + two.text
+        assert all(lines())
+    assert [logs.count(f"{document_id} version 1 is ready") for document_id in ids] == [1] * len(ids)
     with library.database.read() as connection:
         assert documents.count_by_status(connection) == {DocumentStatus.READY: 30}
 

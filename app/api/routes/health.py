@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 
 from app import telemetry
@@ -61,8 +61,13 @@ def metrics(services: ServicesDep) -> Response:
         if index is not None:
             description = index.describe()
             telemetry.SEGMENTS.labels(collection.name).set(len(description.segments))
+            telemetry.INDEX_ROWS.labels(collection.name).set(description.rows)
+            telemetry.INDEX_BYTES.labels(collection.name).set(description.bytes)
+            telemetry.MERGING.labels(collection.name).set(description.is_merging)
+            if description.last_merge is not None:
+                telemetry.MERGED_ROWS.labels(collection.name).set(description.last_merge.rows)
             telemetry.INDEX_LAG.labels(collection.name).set(core.projection.lag(collection))
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+    return Response(telemetry.render_metrics(), media_type=CONTENT_TYPE_LATEST)
 
 
 def _problems(services: Services) -> dict[str, str]:
