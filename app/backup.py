@@ -37,7 +37,6 @@ DATABASE = "footnote.db"
 BLOBS = "blobs"
 
 # Originals that were copied stay, so each copy of the database is followed by a shorter one of originals.
-_MOST_COPIES = 10
 _PIECE_BYTES = 1024 * 1024
 
 
@@ -110,14 +109,12 @@ def _require_free(target: Path) -> None:
 
 
 def _fill(folder: Path, settings: Settings, source: Path, progress: Progress) -> Backup:
-    """Copy until there is a copy of the database whose originals are all there."""
-    kept = BlobStore(folder / BLOBS)
-    with Database(settings.resolved_database_url) as database:
-        for _ in range(_MOST_COPIES):
-            contents = _copy_database(source, folder / DATABASE, progress)
-            if _copy_originals(contents.originals, database, BlobStore(settings.blobs_dir), kept, progress):
-                return _seal(folder, kept, contents)
-    raise BackupFailed("Documents were deleted faster than they could be copied: try again when less is going on.")
+    """The database first: the originals that it names are all there, and stay as long as we hold them."""
+    kept, blobs = BlobStore(folder / BLOBS), BlobStore(settings.blobs_dir)
+    with Database(settings.resolved_database_url) as database, blobs.all_kept():
+        contents = _copy_database(source, folder / DATABASE, progress)
+        _copy_originals(contents.originals, database, blobs, kept, progress)
+    return _seal(folder, kept, contents)
 
 
 def _copy_database(source: Path, target: Path, progress: Progress) -> copies.Contents:
@@ -133,24 +130,17 @@ def _copy_database(source: Path, target: Path, progress: Progress) -> copies.Con
 
 def _copy_originals(
     digests: frozenset[str], database: Database, blobs: BlobStore, kept: BlobStore, progress: Progress
-) -> bool:
-    """False if one of them went meanwhile with its document: then the copy of the database is too old.
-
-    Raises `BackupFailed` for one that is missing or damaged while its document is still there.
-    """
-    missing = sorted(digests.difference(kept.stored()))
-    for number, sha256 in enumerate(missing):
-        progress("copying the originals", number, len(missing))
+) -> None:
+    """Raises `BackupFailed` for one that is missing or damaged."""
+    for number, sha256 in enumerate(sorted(digests)):
+        progress("copying the originals", number, len(digests))
         try:
             is_intact = _copy_blob(blobs.path(sha256), kept)
         except FileNotFoundError:
-            if not originals.is_lost(database, blobs, sha256):
-                return False
             raise _unusable("missing", blobs.path(sha256), database) from None
         if not is_intact:
             raise _unusable("not what was uploaded any more", blobs.path(sha256), database)
-    progress("copying the originals", len(missing), len(missing))
-    return True
+    progress("copying the originals", len(digests), len(digests))
 
 
 def _unusable(state: str, blob: Path, database: Database) -> BackupFailed:
@@ -174,9 +164,7 @@ def _copy_blob(source: Path, store: BlobStore) -> bool:
 
 
 def _seal(folder: Path, kept: BlobStore, contents: copies.Contents) -> Backup:
-    """Drop what an earlier copy of the database named, and write down what is there: the last file of a backup."""
-    for sha256 in set(kept.stored()) - contents.originals:
-        kept.remove(sha256)
+    """Write down what is there: the last file of a backup."""
     database = record_file(folder / DATABASE)
     made = Backup(
         format=FORMAT,

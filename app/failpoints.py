@@ -40,7 +40,6 @@ FailpointName = Literal[
     "lexical.synced",
     "merge.written",  # by the publish itself
     "merge.built",  # by the worker, in a folder of its own
-    "merge.moved",
     "merge.moved",  # from where it was built to where segments are
     "manifest.written",
     "current.replaced",

@@ -6,14 +6,15 @@ import json
 import logging
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection
+from sqlalchemy import ColumnElement, Connection
 
 from app.errors import IndexDamaged, IndexUnavailable
 from app.index.building import MergePolicy
@@ -34,11 +35,10 @@ _REMEMBERED_FILTERS = 32
 
 @dataclass(frozen=True, slots=True)
 class _Live:
-    """What may be found, as of one sequence number of the collection."""
+    """What may be found, as of one sequence number of the collection: of everything, or under one filter."""
 
     sequence: int
-    everything: IdSet
-    filtered: dict[str, IdSet]
+    ids: IdSet
 
 
 class Projection:
@@ -51,7 +51,7 @@ class Projection:
         self._clustered_from = clustered_from
         self._lock = threading.Lock()
         self._indexes: dict[str, LocalIndex] = {}
-        self._live: dict[str, _Live] = {}
+        self._live: dict[str, OrderedDict[str, _Live]] = {}  # by collection, then by filter
         self._publishers: dict[str, threading.Lock] = {}
 
     def index(self, collection: Collection) -> LocalIndex | None:
@@ -66,26 +66,29 @@ class Projection:
             return index
 
     def allowed(self, connection: Connection, collection: Collection, filters: Mapping[str, Any] | None) -> IdSet:
-        """The ids of the live chunks whose documents meet the filters; remembered until the collection changes.
+        """The ids of the live chunks whose documents meet the filters: remembered, and changed as the collection is.
 
         Raises `InvalidFilter`.
         """
-        live = self._live.get(collection.id)
-        if live is None or live.sequence != collection.sequence:
-            ranges = live_ranges(connection, collection.id)
-            live = _Live(collection.sequence, IdSet(ranges, everything=True), {})
-            self._live[collection.id] = live
-        if not filters:
-            return live.everything
-        key = json.dumps(filters, sort_keys=True)
-        allowed = live.filtered.get(key)
-        if allowed is None:
-            condition = compile_filter(connection, collection.id, filters)
-            allowed = IdSet(live_ranges(connection, collection.id, [condition]))
-            if len(live.filtered) >= _REMEMBERED_FILTERS:
-                live.filtered.clear()
-            live.filtered[key] = allowed
-        return allowed
+        key = json.dumps(filters, sort_keys=True) if filters else ""
+        with self._lock:
+            remembered = self._live.setdefault(collection.id, OrderedDict())
+            live = remembered.get(key)
+        if live is not None and live.sequence == collection.sequence:
+            return live.ids
+        conditions = [compile_filter(connection, collection.id, filters)] if filters else []
+        if live is not None and live.sequence < collection.sequence:
+            ids = _followed(connection, collection, live, conditions)
+        else:  # also where another thread has looked at a later moment
+            ids = IdSet(live_ranges(connection, collection.id, conditions), everything=not filters)
+        with self._lock:
+            newest = remembered.get(key)
+            if newest is None or newest.sequence < collection.sequence:
+                remembered[key] = _Live(collection.sequence, ids)
+                remembered.move_to_end(key)
+                while len(remembered) > _REMEMBERED_FILTERS:
+                    remembered.popitem(last=False)
+        return ids
 
     def sync(self, collection_id: str) -> None:
         """Take up everything that the database has and the index has not. Raises `StorageFull`.
@@ -213,6 +216,16 @@ class Projection:
         with self._database.read() as connection:
             sequence = get_collection_by_id(connection, collection_id).sequence
             index.rebuild(_counted(_entries(connection, collection_id, 0, sequence), progress), sequence)
+
+
+def _followed(
+    connection: Connection, collection: Collection, live: _Live, conditions: Sequence[ColumnElement[bool]]
+) -> IdSet:
+    """The ids as they are now, from what they were: a change costs as much as it is large."""
+    removed = chunk_store.removals_after(connection, collection.id, live.sequence, collection.sequence)
+    changed = live_ranges(connection, collection.id, after=live.sequence)
+    found = live_ranges(connection, collection.id, conditions, after=live.sequence) if conditions else changed
+    return live.ids.changed([*removed, *(first for first, _ in changed)], found)
 
 
 def _entries(connection: Connection, collection_id: str, after: int, until: int) -> Iterator[IndexEntry]:

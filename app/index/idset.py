@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import weakref
+from collections.abc import Iterable, Sequence
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+Ranges = npt.NDArray[np.int64]  # shape (n, 2): first and end, exclusive
+
+
+class Change(NamedTuple):
+    """How a set came out of another one, which need not be there any more."""
+
+    origin: weakref.ref[IdSet]
+    dropped: Ranges
+    added: Ranges
 
 
 class IdSet:
@@ -14,10 +26,27 @@ class IdSet:
 
     def __init__(self, ranges: Iterable[tuple[int, int]], *, everything: bool = False) -> None:
         """`everything` tells that no filter narrowed the set: it holds every live chunk of the collection."""
-        pairs = np.array(sorted(ranges), dtype=np.int64).reshape(-1, 2)
+        pairs = _sorted(ranges)
         self.firsts: npt.NDArray[np.int64] = pairs[:, 0].copy()
         self.ends: npt.NDArray[np.int64] = pairs[:, 0] + pairs[:, 1]  # exclusive
         self.everything = everything
+        self.change: Change | None = None
+
+    def changed(self, dropped: Sequence[int], added: Iterable[tuple[int, int]]) -> IdSet:
+        """A set without the ranges that begin at `dropped`, where it has them, and with those of `added`.
+
+        It remembers what it was made of, so that whoever derived something from this set need not begin anew.
+        """
+        result = IdSet((), everything=self.everything)
+        gone = np.isin(self.firsts, np.asarray(dropped, dtype=np.int64))
+        new = _sorted(added)
+        firsts = np.concatenate([self.firsts[~gone], new[:, 0]])
+        ends = np.concatenate([self.ends[~gone], new.sum(axis=1)])
+        order = np.argsort(firsts, kind="stable")
+        result.firsts, result.ends = firsts[order], ends[order]
+        dropped_ranges = np.stack([self.firsts[gone], self.ends[gone]], axis=1)
+        result.change = Change(weakref.ref(self), dropped_ranges, np.stack([new[:, 0], new.sum(axis=1)], axis=1))
+        return result
 
     @property
     def last(self) -> int:
@@ -43,3 +72,7 @@ class IdSet:
         if not len(self.firsts):
             return np.empty(0, dtype=np.int64)
         return np.concatenate([np.arange(a, b) for a, b in zip(self.firsts, self.ends, strict=True)])
+
+
+def _sorted(ranges: Iterable[tuple[int, int]]) -> npt.NDArray[np.int64]:
+    return np.array(sorted(ranges), dtype=np.int64).reshape(-1, 2)

@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import faiss
 import numpy as np
@@ -19,7 +20,7 @@ import numpy.typing as npt
 
 from app.errors import IndexDamaged
 from app.index.durable import FileIdentity, Verifier, write_durably
-from app.index.idset import IdSet
+from app.index.idset import Change, IdSet
 from app.index.manifest import SEGMENTS, SegmentKind, SegmentRecord
 
 Ids = npt.NDArray[np.int64]
@@ -56,9 +57,28 @@ class Segment(ABC):
             path = directory / SEGMENTS / file
             self.files[path] = verifier.verify(path, expected)
         self.ids, self.first_ids = map_ids(directory, record, verifier)
+        self._masks: WeakKeyDictionary[IdSet, Mask] = WeakKeyDictionary()
         self._index = _map_index(directory / SEGMENTS / f"{record.name}.faiss")
         if (self._index.ntotal, self._index.d) != (record.count, dimension):
             raise IndexDamaged(f"{record.name}.faiss does not hold {record.count} vectors of {dimension} numbers.")
+
+    def mask(self, allowed: IdSet) -> Mask:
+        """Which rows are allowed; kept as long as the set is, and not to be written to."""
+        mask = self._masks.get(allowed)
+        if mask is None:
+            change = allowed.change
+            origin = change and change.origin()
+            before = None if origin is None else self._masks.get(origin)
+            mask = mask_of(self.ids, allowed) if change is None or before is None else self._follow(before, change)
+            self._masks[allowed] = mask
+        return mask
+
+    def _follow(self, before: Mask, change: Change) -> Mask:
+        mask = before.copy()
+        for ranges, value in ((change.dropped, False), (change.added, True)):
+            for first, end in np.searchsorted(self.ids, ranges).tolist():
+                mask[first:end] = value
+        return mask
 
     @property
     @abstractmethod

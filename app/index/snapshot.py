@@ -19,7 +19,7 @@ from app.index.idset import IdSet
 from app.index.lexical import LexicalReader
 from app.index.manifest import Manifest
 from app.index.protocol import Hit
-from app.index.segments import Ids, Mask, Segment, Selection, live_rows, mask_of, open_segment
+from app.index.segments import Ids, Mask, Segment, Selection, live_rows, open_segment
 
 _Selected = list[tuple[Segment, Selection]]  # the segments that have allowed rows
 
@@ -122,10 +122,9 @@ class Snapshot:
         if selected is None:
             selected = []
             for name, segment in self.segments.items():
-                mask = mask_of(segment.ids, allowed)
-                live = self._live[name]
+                mask, live = segment.mask(allowed), self._live[name]
                 if live is not None:
-                    mask &= live
+                    mask = mask & live
                 if mask.any():
                     selected.append((segment, segment.select(None if mask.all() else mask)))
             self._selected[allowed] = selected

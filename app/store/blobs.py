@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import os
 import uuid
@@ -95,8 +96,25 @@ class BlobStore:
         return self.directory / sha256
 
     def remove(self, sha256: str) -> None:
-        """Call it inside a transaction that found no document with these bytes."""
-        self.path(sha256).unlink(missing_ok=True)
+        """Call it inside a transaction that found no document with these bytes; a later sweep does what it cannot."""
+        with contextlib.suppress(BlockingIOError), self._locked(fcntl.LOCK_SH | fcntl.LOCK_NB):
+            self.path(sha256).unlink(missing_ok=True)
+
+    @contextmanager
+    def all_kept(self) -> Iterator[None]:
+        """Nothing is removed meanwhile, by any process: for a copy."""
+        with self._locked(fcntl.LOCK_EX):
+            yield
+
+    @contextmanager
+    def _locked(self, operation: int) -> Iterator[None]:
+        """The kernel releases it when its holder dies."""
+        handle = os.open(self.directory, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, operation)
+            yield
+        finally:
+            os.close(handle)
 
     def stored(self) -> list[str]:
         """The digests of all blobs."""

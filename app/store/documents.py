@@ -97,9 +97,9 @@ def set_metadata(
     connection: Connection, collection_id: str, document_id: str, metadata: Mapping[str, Any], now: float
 ) -> None:
     """Replace a document's metadata and what filters look at. What a filter finds changes, so the sequence grows."""
-    advance_sequence(connection, collection_id)
+    sequence = advance_sequence(connection, collection_id)
     statement = update(documents).where(documents.c.id == document_id)
-    connection.execute(statement.values(metadata=dict(metadata), updated_at=now))
+    connection.execute(statement.values(metadata=dict(metadata), sequence=sequence, updated_at=now))
     connection.execute(delete(metadata_values).where(metadata_values.c.document_id == document_id))
     _insert_metadata_values(connection, collection_id, document_id, metadata)
 
@@ -225,19 +225,21 @@ def requeue_document(connection: Connection, document_id: str, now: float) -> No
 
 def make_live(connection: Connection, ready: Sequence[Document], now: float) -> None:
     """From the commit on, their newest versions answer, and the ones before are gone: in one transaction."""
-    statement = update(documents).where(documents.c.id.in_([document.id for document in ready]))
-    connection.execute(
-        statement.values(
-            live_version=documents.c.version,
-            status=DocumentStatus.READY,
-            stage_done=documents.c.stage_total,
-            error_code=None,
-            error_message=None,
-            updated_at=now,
-        )
-    )
     for collection_id in {document.collection_id for document in ready}:
-        advance_sequence(connection, collection_id)
+        statement = update(documents).where(
+            documents.c.id.in_([document.id for document in ready if document.collection_id == collection_id])
+        )
+        connection.execute(
+            statement.values(
+                live_version=documents.c.version,
+                sequence=advance_sequence(connection, collection_id),
+                status=DocumentStatus.READY,
+                stage_done=documents.c.stage_total,
+                error_code=None,
+                error_message=None,
+                updated_at=now,
+            )
+        )
     for document in ready:
         if document.live_version not in (None, document.version):
             before = versions.c.version == document.live_version
@@ -259,9 +261,14 @@ def delete_document(connection: Connection, document_id: str) -> list[str]:
 
 
 def live_ranges(
-    connection: Connection, collection_id: str, conditions: Sequence[ColumnElement[bool]] = ()
+    connection: Connection, collection_id: str, conditions: Sequence[ColumnElement[bool]] = (), *, after: int = -1
 ) -> list[tuple[int, int]]:
-    """`(first chunk, count)` of every live version, of the documents that meet `conditions`."""
+    """`(first chunk, count)` of every live version, of the documents that meet `conditions`.
+
+    Only of those that changed after a sequence number, in themselves or in their metadata, where one is given.
+    """
+    if after >= 0:
+        conditions = [*conditions, documents.c.sequence > after]
     query = (
         select(versions.c.first_chunk, versions.c.chunk_count)
         .join(

@@ -57,6 +57,7 @@ documents = Table(
     Column("external_id", Text),
     Column("version", Integer, nullable=False),  # the newest
     Column("live_version", Integer),  # the one that answers; null until the first is ready
+    Column("sequence", BigInteger, nullable=False, server_default="0"),  # when what can be found of it changed last
     Column("status", Text, nullable=False),
     Column("stage_done", Integer, nullable=False, default=0),
     Column("stage_total", Integer, nullable=False, default=0),
@@ -67,6 +68,7 @@ documents = Table(
     Column("updated_at", Double, nullable=False),
     UniqueConstraint("collection_id", "external_id"),
     Index(None, "collection_id", "created_at", "id"),
+    Index(None, "collection_id", "sequence"),
     Index(None, "status"),
 )
 

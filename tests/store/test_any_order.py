@@ -11,18 +11,22 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from app.errors import LeaseLost
+from app.errors import InvalidFilter, LeaseLost
+from app.index.idset import IdSet
+from app.projection import Projection
 from app.store import documents, jobs
 from app.store.blobs import BlobStore
 from app.store.chunks import chunk_ids, removals_after
 from app.store.collections import ensure_default_collection, get_collection
 from app.store.database import Database
+from app.store.filters import compile_filter
 from app.store.uploads import sweep_blobs
 from app.types import DocumentStatus, Job
 from tests.store.library import NOW, Library
 
 TEXTS = st.sampled_from(["alpha", "beta", "gamma", "delta"])
 NAMES = st.sampled_from(["x", "y"])
+METADATA = st.sampled_from([None, {}, {"colour": "red"}, {"colour": "blue"}])
 
 
 class _Known:
@@ -47,6 +51,7 @@ class StoreMachine(RuleBasedStateMachine):
         with self.database.write() as connection:
             ensure_default_collection(connection, NOW)
         self.library = Library(self.database, BlobStore(Path(self.folder.name) / "blobs"))
+        self.projection = Projection(self.database, Path(self.folder.name) / "index")
         self.known: dict[str, _Known] = {}
         self.leased: list[Job] = []
         self.stored: set[tuple[str, int]] = set()
@@ -59,9 +64,9 @@ class StoreMachine(RuleBasedStateMachine):
         known = self.known.get(job.document_id)
         return known is not None and known.version == job.version
 
-    @rule(text=TEXTS, name=st.one_of(st.none(), NAMES))
-    def upload(self, text: str, name: str | None) -> None:
-        accepted = self.library.upload(text, external_id=name)
+    @rule(text=TEXTS, name=st.one_of(st.none(), NAMES), metadata=METADATA)
+    def upload(self, text: str, name: str | None, metadata: dict[str, str] | None) -> None:
+        accepted = self.library.upload(text, external_id=name, metadata=metadata)
         key = accepted.document.id
         same_name = [key for key, known in self.known.items() if name and known.name == name]
         same_text = [key for key, known in self.known.items() if known.newest == text]
@@ -150,6 +155,22 @@ class StoreMachine(RuleBasedStateMachine):
         assert not removed & ids
         assert max(ids | removed, default=0) <= collection.sequence
         assert all(self.library.blobs.path(d.sha256).exists() for d in found)
+
+    @invariant()
+    def what_may_be_found_follows(self) -> None:
+        """What is remembered and changed with the collection is what is read anew, also under a filter."""
+        with self.database.read() as connection:
+            collection = get_collection(connection, "default")
+            for filters in (None, {"colour": "red"}):
+                try:
+                    followed = self.projection.allowed(connection, collection, filters)
+                except InvalidFilter:  # nobody has a colour
+                    continue
+                conditions = [compile_filter(connection, collection.id, filters)] if filters else []
+                assert (
+                    followed.ids.tolist()
+                    == IdSet(documents.live_ranges(connection, collection.id, conditions)).ids.tolist()
+                )
 
 
 TestStore = StoreMachine.TestCase
