@@ -11,7 +11,7 @@ STAMP_VLLM := $(VENV_VLLM)/.installed
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check test-vllm test-crash bench clean
+.PHONY: help setup demo serve test check test-vllm test-crash test-faults bench clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,10 @@ test-vllm: $(STAMP) $(STAMP_VLLM) ## Run the tests against a real vLLM on the CP
 
 test-crash: $(STAMP) ## Kill server and worker at 50 moments of 200 uploads, and count what is left
 	@FOOTNOTE_TEST_CRASHES=50 FOOTNOTE_TEST_CRASH_DOCUMENTS=200 $(BIN)/python -m pytest tests/acceptance -s
+
+test-faults: $(STAMP) ## Kill, starve, stop and damage at named places and random moments (8 minutes)
+	@FOOTNOTE_TEST_FAULTS_FULL=1 FOOTNOTE_TEST_FAULT_KILLS=300 FOOTNOTE_TEST_FAULT_FLIPS=100 \
+		FOOTNOTE_TEST_FAULT_READER_SECONDS=60 FOOTNOTE_TEST_FAULT_DOCUMENTS=500 $(BIN)/python -m pytest tests/faults -s
 
 bench: $(STAMP) ## Run the benchmarks on question sets: DATA=folder, ONLY=name for one of them
 	@$(BIN)/python -m benchmarks --data "$(DATA)" $(if $(ONLY),--only $(ONLY))

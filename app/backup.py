@@ -147,7 +147,7 @@ def _unusable(state: str, blob: Path, database: Database) -> BackupFailed:
     with database.read() as connection:
         whose = ", ".join(originals.names(connection, [blob.name]))
     return BackupFailed(
-        f"The original of {whose or 'a deleted document'} is {state}. Delete the document and upload its file again, "
+        f"The original of {whose or 'a deleted document'} is {state}. Upload its file again, "
         f"or put the file back as {blob}; then back up again."
     )
 

@@ -190,10 +190,7 @@ def _of_documents(core: Core, state: str, digests: Sequence[str]) -> str:
     with core.database.read() as connection:
         names = originals.names(connection, digests)
     listed = ", ".join(names[:_MOST_NAMES]) + (f" and {len(names) - _MOST_NAMES} more" if names[_MOST_NAMES:] else "")
-    return (
-        f"{len(digests)} {state}. They belong to {listed}. Restore a backup, or delete these documents and upload "
-        "their files again"
-    )
+    return f"{len(digests)} {state}. They belong to {listed}. Restore a backup, or upload these files again"
 
 
 def _indexes(core: Core) -> Iterator[Finding]:

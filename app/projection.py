@@ -8,6 +8,7 @@ import shutil
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import ColumnElement, Connection
 
-from app.errors import IndexDamaged, IndexUnavailable
+from app.errors import CollectionNotFound, FootnoteError, IndexDamaged, IndexUnavailable
 from app.index.building import MergePolicy
 from app.index.idset import IdSet
 from app.index.local import LocalIndex
@@ -74,8 +75,9 @@ class Projection:
         with self._lock:
             remembered = self._live.setdefault(collection.id, OrderedDict())
             live = remembered.get(key)
-        if live is not None and live.sequence == collection.sequence:
-            return live.ids
+            if live is not None and live.sequence == collection.sequence:
+                remembered.move_to_end(key)
+                return live.ids
         conditions = [compile_filter(connection, collection.id, filters)] if filters else []
         if live is not None and live.sequence < collection.sequence:
             ids = _followed(connection, collection, live, conditions)
@@ -119,33 +121,48 @@ class Projection:
         found = [path.name for path in self._directory.glob("col_*")]
         with self._database.read() as connection:
             collections = list_collections(connection)
+        problem: Exception | None = None
         for collection in collections:
-            self.sync(collection.id)
+            try:
+                self.sync(collection.id)
+            except CollectionNotFound:
+                pass  # deleted meanwhile
+            except (FootnoteError, OSError) as error:  # the others must not wait for this one
+                problem = error
         for deleted in set(found).difference(collection.id for collection in collections):
             self.forget(deleted)
+        if problem is not None:
+            raise problem
 
     def merge(self, should_stop: Callable[[], bool]) -> bool:
         """The next merge of every collection that needs one; False when none did. Raises `StorageFull`."""
         with self._database.read() as connection:
             collections = list_collections(connection)
-        merged = False
+        merged, problem = False, None
         for collection in collections:
             index = self.index(collection)
             if index is None or should_stop():
                 continue
             quantization = Quantization(collection.settings.get("quantization") or Quantization.INT8)
             try:
-                merged |= index.merge(MergePolicy(self._clustered_from, quantization), should_stop)
+                if index.merge(MergePolicy(self._clustered_from, quantization), should_stop):
+                    merged = True
+                else:
+                    index.tidy()
             except IndexDamaged as error:
                 logger.warning("index of %s: %s", collection.id, error.message)
                 self.heal(collection.id)
+            except (FootnoteError, OSError) as error:
+                problem = error
+        if problem is not None:
+            raise problem
         return merged
 
     def forget(self, collection_id: str) -> None:
         """The collection is deleted: so is its index."""
         with self._lock:
-            self._indexes.pop(collection_id, None)
-            self._live.pop(collection_id, None)
+            for known in (self._indexes, self._live, self._publishers):
+                known.pop(collection_id, None)
         shutil.rmtree(self._directory / collection_id, ignore_errors=True)
 
     def heal(self, collection_id: str) -> None:
@@ -153,13 +170,18 @@ class Projection:
 
         Raises `IndexUnavailable` where it cannot be written.
         """
-        try:
-            with self._publishing(collection_id):
-                index = self._index_of(collection_id)
-                if index is not None and index.verify():
-                    self._rebuild(collection_id, index)
-        except OSError as error:
-            raise IndexUnavailable from error
+        index = self._index_of(collection_id)
+        if index is None:
+            return
+        seen = index.pointer()
+        with _writing(), self._publishing(collection_id):
+            if index.pointer() == seen and index.verify():
+                self._rebuild(collection_id, index)
+
+    def catch_up(self, collection_id: str) -> None:
+        """`sync` for a search. Raises `IndexUnavailable` where the index cannot be written."""
+        with _writing():
+            self.sync(collection_id)
 
     def lag(self, collection: Collection) -> int:
         """How many changes of the collection the index has not taken up."""
@@ -218,12 +240,22 @@ class Projection:
             index.rebuild(_counted(_entries(connection, collection_id, 0, sequence), progress), sequence)
 
 
+@contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise IndexUnavailable from error
+
+
 def _followed(
     connection: Connection, collection: Collection, live: _Live, conditions: Sequence[ColumnElement[bool]]
 ) -> IdSet:
     """The ids as they are now, from what they were: a change costs as much as it is large."""
     removed = chunk_store.removals_after(connection, collection.id, live.sequence, collection.sequence)
     changed = live_ranges(connection, collection.id, after=live.sequence)
+    if not removed and not changed:
+        return live.ids  # chunks were stored that are not live yet
     found = live_ranges(connection, collection.id, conditions, after=live.sequence) if conditions else changed
     return live.ids.changed([*removed, *(first for first, _ in changed)], found)
 

@@ -96,7 +96,7 @@ class _SharedText:
     """A line that the processes share; it travels along when one is spawned."""
 
     def __init__(self) -> None:
-        self._bytes: Any = multiprocessing.get_context("spawn").Array("c", _MOST_PROBLEM_BYTES + 1)
+        self._bytes: Any = multiprocessing.get_context("spawn").Array("c", _MOST_PROBLEM_BYTES + 1, lock=False)
 
     def get(self) -> str | None:
         return self._bytes.value.decode(errors="ignore") or None

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+
+from app.telemetry import MULTIPROCESS_VARIABLE
 
 logger = logging.getLogger(__name__)
 
@@ -50,8 +53,10 @@ class WorkerSupervisor:
         while not self._stop.is_set():
             started = time.monotonic()
             # The pipe is never written to: it closes when this process is gone, however it went, and the worker stops.
+            # Its stages are not the server's: it keeps out of the metrics that several server processes share.
+            environment = {name: value for name, value in os.environ.items() if name != MULTIPROCESS_VARIABLE}
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "ingest", "worker", "--supervised"], stdin=subprocess.PIPE
+                [sys.executable, "-m", "ingest", "worker", "--supervised"], stdin=subprocess.PIPE, env=environment
             )
             if self._stop.is_set():  # between the two lines above
                 self._process.terminate()

@@ -27,7 +27,8 @@ _LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 class Load:
     """What the clients saw."""
 
-    seconds: Sequence[float]  # of each request, from the first byte sent to the last received
+    starts: Sequence[float]  # of each request, by `time.monotonic`, which processes share
+    seconds: Sequence[float]  # from the first byte sent to the last received
     answers: Sequence[Any]  # decoded
     elapsed_seconds: float  # of all of them
 
@@ -39,7 +40,7 @@ def send_load(port: int, path: str, bodies: Sequence[Any], clients: int) -> Load
     done = subprocess.run(command, cwd=_ROOT, input=order, stdout=subprocess.PIPE, text=True, check=True)
     report = json.loads(done.stdout)
     answers = [json.loads(answer) for answer in report["answers"]]
-    return Load(report["seconds"], answers, report["elapsed_seconds"])
+    return Load(report["starts"], report["seconds"], answers, report["elapsed_seconds"])
 
 
 class _Client:
@@ -54,7 +55,7 @@ class _Client:
 
     def send(self, at: int, request: bytes) -> None:
         self.at, self.received = at, b""
-        self.started = time.perf_counter()
+        self.started = time.monotonic()
         self.socket.sendall(request)
 
     def take(self) -> bytes | None:
@@ -77,10 +78,10 @@ def main() -> None:
     order = json.load(sys.stdin)
     requests = [_request(order["path"], json.dumps(body).encode()) for body in order["bodies"]]
     waiting = iter(enumerate(requests))
-    seconds = [0.0] * len(requests)
+    starts, seconds = [0.0] * len(requests), [0.0] * len(requests)
     answers = [b""] * len(requests)
     clients = [_Client(order["port"]) for _ in range(order["clients"])]
-    started = time.perf_counter()
+    started = time.monotonic()
     with selectors.DefaultSelector() as selector:
         for client, (at, request) in zip(clients, waiting, strict=False):
             selector.register(client.socket, selectors.EVENT_READ, client)
@@ -91,17 +92,16 @@ def main() -> None:
                 body = client.take()
                 if body is None:
                     continue
-                seconds[client.at] = time.perf_counter() - client.started
+                starts[client.at], seconds[client.at] = client.started, time.monotonic() - client.started
                 answers[client.at] = body
                 following = next(waiting, None)
                 if following is None:
                     selector.unregister(client.socket)
                 else:
                     client.send(*following)
-    elapsed = time.perf_counter() - started
-    json.dump(
-        {"seconds": seconds, "answers": [answer.decode() for answer in answers], "elapsed_seconds": elapsed}, sys.stdout
-    )
+    elapsed = time.monotonic() - started
+    report = {"starts": starts, "seconds": seconds, "answers": [answer.decode() for answer in answers]}
+    json.dump(report | {"elapsed_seconds": elapsed}, sys.stdout)
 
 
 def _request(path: str, body: bytes) -> bytes:

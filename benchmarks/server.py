@@ -35,6 +35,7 @@ class Server:
         self.url = f"http://{_HOST}:{port}"
         self.port = port
         self.pid = pid
+        self.ready_seconds = 0.0  # from the start of the process
         self._folder = folder
         self._http = httpx.Client(base_url=self.url, timeout=120.0, trust_env=False)
 
@@ -105,9 +106,9 @@ class Server:
             time.sleep(pause_seconds)
 
     @contextmanager
-    def worker(self) -> Iterator[None]:
+    def worker(self, settings: Mapping[str, str] | None = None) -> Iterator[None]:
         """A worker beside a server that was started without one."""
-        with _process(["-m", "ingest", "worker"], self._folder):
+        with _process(["-m", "ingest", "worker"], self._folder, settings):
             yield
 
     def _log_end(self) -> str:
@@ -122,9 +123,13 @@ def running_server(*, worker: bool = True, settings: Mapping[str, str] | None = 
         arguments = ["-m", "app", "serve", "--host", _HOST, "--port", str(port)]
         if not worker:
             arguments.append("--no-worker")
+        started = time.monotonic()
         with _process(arguments, folder, settings) as process:
             server = Server(port, process.pid, folder)
-            server.wait_until(lambda: server.is_ready() or process.poll() is not None, seconds=_READY_SECONDS)
+            server.wait_until(
+                lambda: server.is_ready() or process.poll() is not None, seconds=_READY_SECONDS, pause_seconds=0.05
+            )
+            server.ready_seconds = round(time.monotonic() - started, 2)
             if process.poll() is not None:
                 raise BenchmarkError(f"The server ended while it started:\n{(folder / 'log').read_text()}")
             try:

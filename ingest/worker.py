@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from app.config import Settings
-from app.errors import EmbeddingModelMismatch, FootnoteError, IngestionError, LeaseLost
+from app.errors import EmbeddingModelMismatch, FootnoteError, IngestionError, LeaseLost, StorageFull, Unavailable
 from app.failpoints import failpoint
 from app.projection import Projection
 from app.store import jobs
@@ -146,6 +146,9 @@ class Worker:
                 case IngestionError() | EmbeddingModelMismatch():
                     logger.warning("%s failed: %s", job.document_id, error.message)
                     self._give_up(job, error.code, error.message)
+                case Unavailable() | StorageFull():
+                    logger.warning("%s waits: %s", job.document_id, error.message)
+                    self._settle(job, lambda connection, job=job: jobs.postpone(connection, job, self._clock()))
                 case _:
                     self._fail_or_retry(job, error)
 

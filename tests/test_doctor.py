@@ -156,7 +156,7 @@ def test_a_missing_original_is_named(library: Library, settings: Settings) -> No
         assert "1 not readable: Is a directory. They belong to note-" in unreadable
         assert "1 missing. They belong to note-" in missing
         assert "1 not what was uploaded: the checksum differs. They belong to note-" in changed
-        assert "Restore a backup, or delete these documents and upload their files again" in missing
+        assert "Restore a backup, or upload these files again" in missing
 
 
 def test_originals_without_their_database_are_kept(library: Library, core: Core, settings: Settings) -> None:

@@ -159,9 +159,12 @@ class GenerationBuilder:
     def _without_settled_removals(self, manifest: Manifest) -> Manifest:
         if not manifest.removed:
             return manifest
-        firsts = [map_ids(self._directory, segment, self._verifier)[1] for segment in manifest.segments]
-        present = np.unique(np.concatenate([np.empty(0, dtype=np.int64), *firsts]))
-        return replace(manifest, removed=tuple(np.intersect1d(manifest.removed, present).tolist()))
+        removed = np.unique(np.array(manifest.removed, dtype=np.int64))
+        present = np.zeros(len(removed), dtype=np.bool_)
+        for segment in manifest.segments:
+            firsts = map_ids(self._directory, segment, self._verifier)[1]
+            present |= np.searchsorted(firsts, removed, "left") < np.searchsorted(firsts, removed, "right")
+        return replace(manifest, removed=tuple(removed[present].tolist()))
 
     def _loads(self, manifest: Manifest) -> list[Load]:
         loads = []

@@ -12,6 +12,7 @@ import hashlib
 import os
 import secrets
 import time
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ FileIdentity = tuple[int, int, int]  # inode, bytes, mtime in nanoseconds: chang
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _LOCK_POLL_SECONDS = 0.005
+_REMEMBERED_FILES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +133,15 @@ class Verifier:
     """Compares files with their records, each file once as long as nobody writes to it."""
 
     def __init__(self) -> None:
-        self._known: set[tuple[FileIdentity, FileRecord]] = set()
+        self._known: OrderedDict[tuple[FileIdentity, FileRecord], None] = OrderedDict()  # the latest ones
 
     def verify(self, path: Path, record: FileRecord) -> FileIdentity:
         """Raise `IndexDamaged` unless the file is what the record says."""
         identity = identify(path)
-        if (identity, record) in self._known:
+        key = identity, record
+        if key in self._known:
+            with suppress(KeyError):  # another thread has just pushed it out
+                self._known.move_to_end(key)
             return identity
         try:
             found = record_file(path)
@@ -146,17 +151,26 @@ class Verifier:
             raise IndexDamaged(f"{path.name} has {found.bytes} bytes and should have {record.bytes}.")
         if found != record:
             raise IndexDamaged(f"{path.name} is not what was written: its checksum differs.")
-        self._known.add((identity, record))
+        self._known[key] = None
+        while len(self._known) > _REMEMBERED_FILES:
+            with suppress(KeyError):
+                self._known.popitem(last=False)
         return identity
 
 
 def is_held(path: Path) -> bool:
-    """Whether somebody holds the lock."""
+    """Whether somebody holds the lock; looking at it is in nobody's way."""
     try:
-        with exclusive(path, 0):
-            return False
-    except (IndexUnavailable, OSError):
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False  # nobody ever has, or whoever looks may not know
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
         return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 @contextmanager

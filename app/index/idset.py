@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import NamedTuple
@@ -14,9 +13,9 @@ Ranges = npt.NDArray[np.int64]  # shape (n, 2): first and end, exclusive
 
 
 class Change(NamedTuple):
-    """How a set came out of another one, which need not be there any more."""
+    """How a set came out of another one."""
 
-    origin: weakref.ref[IdSet]
+    origin: IdSet
     dropped: Ranges
     added: Ranges
 
@@ -45,7 +44,8 @@ class IdSet:
         order = np.argsort(firsts, kind="stable")
         result.firsts, result.ends = firsts[order], ends[order]
         dropped_ranges = np.stack([self.firsts[gone], self.ends[gone]], axis=1)
-        result.change = Change(weakref.ref(self), dropped_ranges, np.stack([new[:, 0], new.sum(axis=1)], axis=1))
+        self.change = None  # one step is remembered, not the whole history
+        result.change = Change(self, dropped_ranges, np.stack([new[:, 0], new.sum(axis=1)], axis=1))
         return result
 
     @property

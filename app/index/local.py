@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,13 +18,16 @@ from app.index.building import GenerationBuilder, MergePolicy
 from app.index.clustering import MergeStopped
 from app.index.durable import Verifier, exclusive, is_held, raise_if_full
 from app.index.manifest import (
+    CURRENT,
     LOCK,
     MERGE_LOCK,
     MERGING,
     Manifest,
     MergeRecord,
     SegmentRecord,
+    collect_garbage,
     make_way,
+    manifest_name,
     read_manifest,
     read_pointer,
 )
@@ -30,7 +35,10 @@ from app.index.protocol import IndexEntry
 from app.index.segments import Ids, Segment
 from app.index.snapshot import Snapshot
 
+Opened = TypeVar("Opened")
+
 _LOCK_TIMEOUT_SECONDS = 30.0
+_OPENING_SECONDS = 60.0  # a reader takes less, from `CURRENT` to the last file of a generation
 _MOST_OPENINGS = 10  # a reader so slow that ten generations passed by has a problem of another kind
 
 
@@ -63,7 +71,7 @@ class LocalIndex:
 
     def checkpoint(self) -> int:
         """The sequence number up to which the index is complete; raises `IndexDamaged` where it cannot be told."""
-        return self._read_manifest(read_pointer(self._directory)).sequence
+        return self._newest().sequence
 
     def snapshot(self) -> Snapshot:
         """The newest generation, opened; raises `IndexDamaged`."""
@@ -76,7 +84,7 @@ class LocalIndex:
 
     def describe(self) -> IndexDescription:
         """Sizes and counts of the newest generation."""
-        manifest = self._read_manifest(read_pointer(self._directory))
+        manifest = self._newest()
         lexical = manifest.lexical
         return IndexDescription(
             generation=manifest.generation,
@@ -108,7 +116,19 @@ class LocalIndex:
             problems.append(f"{only_dense} chunks have only a vector, and {only_lexical} only words.")
         return problems
 
-    def _retried(self, opening: Callable[[bytes | None], Snapshot]) -> Snapshot:
+    def pointer(self) -> bytes | None:
+        """What differs whenever the generation does; raises `IndexDamaged`."""
+        return read_pointer(self._directory)
+
+    def is_open(self) -> bool:
+        """Whether the newest generation is: if not, `snapshot` reads every new byte, which may take seconds."""
+        snapshot = self._snapshot
+        return snapshot is not None and snapshot.pointer == read_pointer(self._directory)
+
+    def _newest(self) -> Manifest:
+        return self._retried(self._read_manifest)
+
+    def _retried(self, opening: Callable[[bytes | None], Opened]) -> Opened:
         """Open what `CURRENT` names. A generation that is cleaned away meanwhile has a successor: open that."""
         for _ in range(_MOST_OPENINGS):
             pointer = read_pointer(self._directory)
@@ -177,7 +197,13 @@ class LocalIndex:
             return False
         with suppress(IndexUnavailable, MergeStopped), exclusive(self._directory / MERGE_LOCK, 0):
             try:
-                merge = self._builder().merge(self._read_manifest(read_pointer(self._directory)), policy, should_stop)
+                pointer = read_pointer(self._directory)
+                try:
+                    merge = self._builder().merge(self._read_manifest(pointer), policy, should_stop)
+                except IndexDamaged:
+                    if read_pointer(self._directory) == pointer:
+                        raise
+                    return False  # a rebuild or two publishes came in between, and files have gone
                 if merge is None:
                     return False
                 with self._exclusively() as builder:
@@ -188,6 +214,17 @@ class LocalIndex:
             finally:
                 shutil.rmtree(self._directory / MERGING, ignore_errors=True)
         return False
+
+    def tidy(self) -> None:
+        """Give up the generation before the newest, once nobody can be opening it any more: it may be as large."""
+        try:
+            age = time.time() - (self._directory / CURRENT).stat().st_mtime
+        except OSError:
+            return
+        manifest = self._newest()
+        if age > _OPENING_SECONDS and (self._directory / manifest_name(manifest.previous)).exists():
+            with suppress(IndexUnavailable), exclusive(self._directory / LOCK, 0):
+                collect_garbage(self._directory, keep_previous=False)
 
     @contextmanager
     def _exclusively(self) -> Iterator[GenerationBuilder]:

@@ -146,10 +146,11 @@ def newest_generation_on_disk(directory: Path) -> int:
     return max((int(match[1]) for match in matches if match), default=0)
 
 
-def collect_garbage(directory: Path) -> None:
+def collect_garbage(directory: Path, *, keep_previous: bool = True) -> None:
     """Delete our files that neither the newest generation nor the one before names; never a file that is not ours.
 
-    The one before stays because a reader may be opening it. Files that are already mapped outlive their names.
+    The one before stays for a while because a reader may be opening it. Files that are already mapped outlive their
+    names.
     """
     try:
         pointer = read_pointer(directory)
@@ -157,7 +158,8 @@ def collect_garbage(directory: Path) -> None:
     except IndexDamaged:
         return  # nothing is known to be garbage before a rebuild
     kept = {CURRENT, LOCK, MERGE_LOCK, SEGMENTS}
-    for generation in (newest, newest and _peek(directory, newest.previous)):
+    previous = _peek(directory, newest.previous) if newest and keep_previous else None
+    for generation in (newest, previous):
         if generation:
             kept.add(generation.name)
             kept.update(f"{SEGMENTS}/{file}" for segment in generation.segments for file in segment.files)
@@ -167,14 +169,14 @@ def collect_garbage(directory: Path) -> None:
         for path in directory.glob(pattern):
             if path.relative_to(directory).as_posix() not in kept:
                 _remove(path)
-    with suppress(IndexUnavailable), exclusive(directory / MERGE_LOCK, 0):
+    with suppress(IndexUnavailable, OSError), exclusive(directory / MERGE_LOCK, 0):
         _remove(directory / MERGING)  # nobody merges: it was left behind
     failpoint("garbage.collected")
 
 
 def make_way(directory: Path) -> None:
     """Clear what lies where our own files and folders have to be."""
-    for name in (CURRENT, LOCK):
+    for name in (CURRENT, LOCK, MERGE_LOCK):
         if (directory / name).is_dir():
             _remove(directory / name)
     if (directory / SEGMENTS).exists() and not (directory / SEGMENTS).is_dir():

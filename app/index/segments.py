@@ -33,9 +33,9 @@ Scores = npt.NDArray[np.float32]
 _FAISS_THREADS = 1
 
 # Measured at 100,000 and 1,000,000 rows (docs/decisions/0010): recall@10 of 0.99, with twice √rows clusters.
-_PROBED_CLUSTERS = 64
+_PROBED_CLUSTERS = 96
 # A filter that keeps a subject may keep its rows in clusters far from the query: below this share, all are searched.
-_NARROW_SHARE = 0.2
+_NARROW_SHARE = 0.3
 _CANDIDATES = 2  # times as many as are wanted are scored exactly
 
 
@@ -67,8 +67,7 @@ class Segment(ABC):
         mask = self._masks.get(allowed)
         if mask is None:
             change = allowed.change
-            origin = change and change.origin()
-            before = None if origin is None else self._masks.get(origin)
+            before = None if change is None else self._masks.get(change.origin)
             mask = mask_of(self.ids, allowed) if change is None or before is None else self._follow(before, change)
             self._masks[allowed] = mask
         return mask
@@ -189,9 +188,14 @@ def mask_of(ids: Ids, allowed: IdSet) -> Mask:
 
 
 def live_rows(first_ids: Ids, removed: Sequence[int]) -> Mask | None:
-    """Which rows belong to a version that was not removed; None when all do."""
-    dead = np.isin(first_ids, removed)
-    return ~dead if dead.any() else None
+    """Which rows belong to a version that was not removed; None when all do. `first_ids` ascend."""
+    starts, ends = (np.searchsorted(first_ids, np.asarray(removed, np.int64), side) for side in ("left", "right"))
+    if not (starts < ends).any():
+        return None
+    live = np.ones(len(first_ids), dtype=np.bool_)
+    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+        live[start:end] = False
+    return live
 
 
 def _bitmap(mask: Mask) -> Any:

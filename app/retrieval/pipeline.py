@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import anyio.to_thread
+from anyio import CapacityLimiter
 
 from app.cores import available_cores
 from app.embedding import BatchingEmbedder, Vector
@@ -25,6 +26,7 @@ from app.types import Collection, Passage, Scores
 
 # Half, when the embedder knows every token of the query: the best measured on English (docs/decisions/0004).
 DENSE_WEIGHT = 0.5
+_MENDERS = 2
 
 
 class _IndexUnready(Exception):
@@ -81,6 +83,7 @@ class Retriever:
         self._top_k = top_k
         self._candidates = candidates
         # More threads would only take Python's lock from each other, and the first wait for the last of many.
+        self._mending = CapacityLimiter(_MENDERS)  # who waits for one must not take the threads of all requests
         self._searches = Together(self._search_all, threads=max(2, available_cores() // 2), most=4)
 
     async def retrieve(
@@ -106,7 +109,7 @@ class Retriever:
                     found = await self._searches.ask(request)
                 except _IndexUnready as unready:
                     # In a thread of its own: it may take long, and searches of other collections go on.
-                    await anyio.to_thread.run_sync(unready.mend)
+                    await anyio.to_thread.run_sync(unready.mend, limiter=self._mending)
                     found = await self._search_again(request)
         return replace(found, timings_ms=timings)
 
@@ -126,8 +129,9 @@ class Retriever:
 
     def _search_together(self, requests: Sequence[_Request]) -> list[Retrieval]:
         """In one snapshot of the database: a collection's sequence tells what is live in it."""
+        names = {request.collection for request in requests}
+        self._open_newest(names)
         with self._database.read() as connection:
-            names = {request.collection for request in requests}
             collections = {name: get_collection(connection, name) for name in names}
             indexes = {name: self._open(collection) for name, collection in collections.items()}
             found = []
@@ -155,7 +159,7 @@ class Retriever:
         if index is not None and len(allowed):
             if index.sequence < allowed.last and not request.is_last_try:
                 # A version goes live only after the index has it: the folder was lost, or an old copy put back.
-                raise _IndexUnready(partial(self._projection.sync, collection.id))
+                raise _IndexUnready(partial(self._projection.catch_up, collection.id))
             try:
                 dense = index.search_dense(request.vector, limit, allowed)
                 lexical = index.search_lexical(request.query, limit, allowed)
@@ -163,6 +167,13 @@ class Retriever:
                 raise _IndexUnready(partial(self._projection.heal, collection.id)) from error
             candidates = fuse(dense, lexical, dense_weight, limit=None if request.explain else top_k)
         return _Found(request, collection, top_k, coverage, dense_weight, candidates)
+
+    def _open_newest(self, names: Iterable[str]) -> None:
+        """Before the snapshot of the database is taken, which would be old when a large generation has been opened."""
+        with self._database.read() as connection:
+            collections = [get_collection(connection, name) for name in names]
+        for collection in collections:
+            self._open(collection)
 
     def _open(self, collection: Collection) -> IndexSnapshot | None:
         self._require_same_model(collection)

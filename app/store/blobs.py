@@ -7,6 +7,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from app.errors import EmptyUpload, PayloadTooLarge, StorageFull
 from app.failpoints import failpoint
 
 _HEAD_BYTES = 65536  # what tells a file's type
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class BlobWriter:
@@ -95,10 +97,12 @@ class BlobStore:
         """Where the blob of this digest is, or would be."""
         return self.directory / sha256
 
-    def remove(self, sha256: str) -> None:
-        """Call it inside a transaction that found no document with these bytes; a later sweep does what it cannot."""
+    def remove(self, sha256: str) -> bool:
+        """Call it inside a transaction that found no document with these bytes. False: a later sweep has to do it."""
         with contextlib.suppress(BlockingIOError), self._locked(fcntl.LOCK_SH | fcntl.LOCK_NB):
             self.path(sha256).unlink(missing_ok=True)
+            return True
+        return False
 
     @contextmanager
     def all_kept(self) -> Iterator[None]:
@@ -118,15 +122,16 @@ class BlobStore:
 
     def stored(self) -> list[str]:
         """The digests of all blobs."""
-        return [entry.name for entry in os.scandir(self.directory) if entry.is_file()]
+        return [entry.name for entry in os.scandir(self.directory) if _DIGEST.fullmatch(entry.name) and entry.is_file()]
 
     def remove_abandoned(self, older_than: float) -> int:
         """Remove what uploads that never ended left behind before that time; returns how many."""
         removed = 0
         for entry in os.scandir(self._incoming):
-            if entry.stat().st_mtime < older_than:
-                Path(entry.path).unlink(missing_ok=True)
-                removed += 1
+            with contextlib.suppress(FileNotFoundError):  # it has just ended
+                if entry.stat().st_mtime < older_than:
+                    Path(entry.path).unlink()
+                    removed += 1
         return removed
 
 

@@ -15,6 +15,7 @@ from app.types import Job, JobState
 
 _BACKOFF_SECONDS = 2.0
 _LONGEST_BACKOFF_SECONDS = 300.0
+_POSTPONED_SECONDS = 5.0
 _JITTER = 0.5
 # How far the clocks of two machines may be apart. A time that lies further ahead than a pause or a lease can put it was
 # written before the clock was set back: nobody waits for it.
@@ -135,6 +136,14 @@ def release(connection: Connection, job: Job, now: float) -> None:
     """Hand a job back untouched, because the worker stops: the attempt does not count. Raises `LeaseLost`."""
     require_lease(connection, job)
     connection.execute(_requeue(now, now).where(jobs.c.id == job.id).values(attempt=job.attempt - 1))
+    requeue_document(connection, job.document_id, now)
+
+
+def postpone(connection: Connection, job: Job, now: float) -> None:
+    """Back into the queue after a pause, and the attempt does not count: the job is not to blame. Raises `LeaseLost`."""
+    require_lease(connection, job)
+    statement = _requeue(now, now + _POSTPONED_SECONDS).where(jobs.c.id == job.id)
+    connection.execute(statement.values(attempt=job.attempt - 1))
     requeue_document(connection, job.document_id, now)
 
 

@@ -52,6 +52,7 @@ def accept(
         known = external_id and documents.find_by_external_id(connection, found.id, external_id)
         same = known or documents.find_by_content(connection, found.id, writer.sha256)
         if same and same.sha256 == writer.sha256:
+            blobs.keep(writer)  # in case that the one in place was lost or damaged: these bytes are the right ones
             if same.status is DocumentStatus.FAILED:
                 jobs.revive(connection, same.id, same.version, now)
             return Accepted(documents.get_document(connection, same.id), duplicate=True)
@@ -74,17 +75,18 @@ def accept(
     return accepted
 
 
-def remove_unused_blob(database: Database, blobs: BlobStore, sha256: str) -> None:
-    """Remove the original of a deleted document, unless another one has the same bytes.
+def remove_unused_blob(database: Database, blobs: BlobStore, sha256: str) -> bool:
+    """Remove the original of a deleted document, unless another one has the same bytes; whether it was removed.
 
     In a transaction of its own that shuts out uploads: one that has just found the blob in place must keep it.
     """
     failpoint("blob.unused")
     with database.write() as connection:
         database.lock_blobs(connection)
-        if not documents.is_blob_used(connection, sha256):
-            blobs.remove(sha256)
+        removed = not documents.is_blob_used(connection, sha256) and blobs.remove(sha256)
+        if removed:
             failpoint("blob.removed")
+    return removed
 
 
 def sweep_blobs(database: Database, blobs: BlobStore) -> None:
@@ -92,8 +94,7 @@ def sweep_blobs(database: Database, blobs: BlobStore) -> None:
     for sha256 in blobs.stored():
         with database.read() as connection:
             used = documents.is_blob_used(connection, sha256)
-        if not used:
-            remove_unused_blob(database, blobs, sha256)
+        if not used and remove_unused_blob(database, blobs, sha256):
             logger.info("removed the unused blob %s", sha256[:12])
     abandoned = blobs.remove_abandoned(time.time() - _ABANDONED_AFTER_SECONDS)
     if abandoned:

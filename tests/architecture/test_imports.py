@@ -20,7 +20,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("app.projection",),
     ("app.index", "app.store", "app.embedding"),
     ("app.client", "app.client_records"),
-    ("app.config", "app.cores", "app.failpoints", "app.telemetry", "app.types", "app.errors", "app.sentences", "app.media_types"),
+    (
+        *("app.config", "app.cores", "app.failpoints", "app.telemetry", "app.types", "app.errors", "app.sentences"),
+        "app.media_types",
+    ),
 )
 
 

@@ -12,6 +12,7 @@ import pytest
 from app.bootstrap import Core, build_core, build_retriever
 from app.config import Settings
 from app.errors import EmbeddingModelMismatch, InvalidFilter
+from app.index.idset import IdSet
 from app.retrieval.pipeline import Retrieval
 from app.store import documents
 from app.store.collections import change_settings, get_collection
@@ -123,6 +124,26 @@ def test_a_remembered_filter_follows_the_metadata(shelf: Shelf) -> None:
     with pytest.raises(InvalidFilter):
         shelf.search("lamp", filters={"name ": "lamp"})
     assert shelf.found("lamp", filters={"name": "lamp"}) == []
+
+
+def test_what_may_be_found_is_changed_and_not_made_anew(shelf: Shelf) -> None:
+    """A set of live chunks comes out of the one before, whose bitmaps it can use; chunks that wait change nothing."""
+
+    def allowed() -> IdSet:
+        with shelf.database.read() as connection:
+            return shelf.core.projection.allowed(connection, get_collection(connection, "default"), None)
+
+    before = allowed()
+    shelf.put("A sixth note.")
+    after = allowed()
+    assert after.change is not None
+    assert after.change.origin is before
+    assert len(after) == len(before) + 1
+    shelf.upload("A seventh note.")
+    job = shelf.claim()
+    assert job is not None
+    shelf.store(job, ["A seventh note."])
+    assert allowed() is after
 
 
 def test_explain_tells_why(shelf: Shelf) -> None:

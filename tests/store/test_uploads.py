@@ -40,6 +40,15 @@ def test_the_same_bytes_are_one_document(library: Library) -> None:
     assert again.document == first.document
 
 
+def test_the_same_bytes_bring_a_lost_original_back(library: Library) -> None:
+    """Whoever uploads a file again mends what became of it, whether it is gone or damaged."""
+    path = library.blobs.path(library.upload("A note.").document.sha256)
+    for harm in (path.unlink, lambda: path.write_bytes(b"something else")):
+        harm()
+        assert library.upload("A note.").duplicate
+        assert path.read_bytes() == b"A note."
+
+
 def test_each_collection_has_its_own(library: Library) -> None:
     """The same bytes in another collection are another document, with one blob between them."""
     with library.database.write() as connection:

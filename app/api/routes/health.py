@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from app import telemetry
 from app.api.dependencies import Services, ServicesDep
-from app.errors import FootnoteError
+from app.errors import FootnoteError, IndexDamaged
 from app.store.chunks import count_chunks
 from app.store.collections import list_collections
 from app.store.documents import count_by_status
@@ -59,7 +59,10 @@ def metrics(services: ServicesDep) -> Response:
     for collection in collections:
         index = core.projection.index(collection)
         if index is not None:
-            description = index.describe()
+            try:
+                description = index.describe()
+            except IndexDamaged:
+                continue  # it heals at the next search or publish, and the other figures matter now
             telemetry.SEGMENTS.labels(collection.name).set(len(description.segments))
             telemetry.INDEX_ROWS.labels(collection.name).set(description.rows)
             telemetry.INDEX_BYTES.labels(collection.name).set(description.bytes)

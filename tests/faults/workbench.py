@@ -1,0 +1,140 @@
+"""A data directory with everything that works on it, without a server and without a child for the parsers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from app.config import Settings
+from app.embedding.models import HashingEmbedder
+from app.errors import DocumentNotFound
+from app.projection import Projection
+from app.store import documents
+from app.store.blobs import BlobStore
+from app.store.chunks import StoredChunk, live_chunks
+from app.store.collections import ensure_default_collection, get_collection
+from app.store.database import Database, open_database
+from app.store.uploads import remove_unused_blob, sweep_blobs
+from app.types import Collection, Document, Job
+from ingest.parsers import parse
+from ingest.pipeline import Pipeline
+from ingest.sections import Parsed
+from ingest.worker import Worker
+from tests.store.library import Library
+
+LEASE_SECONDS = 0.1  # nobody else is there to take a job over; who is killed is to be replaced at once
+
+
+class DirectParsers:
+    """Stands in for the `ParserPool`: the same parsers, in this process."""
+
+    def parse(self, path: Path, media_type: str, filename: str) -> Parsed:
+        return parse(path, media_type)
+
+
+class Workbench:
+    """Upload, work, delete: single calls, each as the server or the worker makes it."""
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        clock: Callable[[], float] = time.time,
+        lease_seconds: float = LEASE_SECONDS,
+        parsers: DirectParsers | None = None,
+        clustered_from: int = 100_000,
+    ) -> None:
+        self.settings = Settings(
+            _env_file=None,
+            data_dir=data_dir,
+            embedding_model="hashing",
+            lease_seconds=lease_seconds,
+            max_attempts=1000,  # who is killed again and again must not run out of them here
+            worker_concurrency=2,
+        )
+        data_dir.mkdir(parents=True, exist_ok=True)
+        self.database: Database = open_database(self.settings)
+        with self.database.write() as connection:
+            ensure_default_collection(connection, time.time())
+        self.blobs = BlobStore(self.settings.blobs_dir)
+        self.projection = Projection(self.database, self.settings.index_dir, clustered_from=clustered_from)
+        self.library = Library(self.database, self.blobs)
+        pipeline = Pipeline(
+            database=self.database,
+            blobs=self.blobs,
+            projection=self.projection,
+            embedder=HashingEmbedder(),
+            parsers=parsers or DirectParsers(),  # type: ignore[arg-type]
+            chunk_tokens=self.settings.chunk_tokens,
+            chunk_overlap_tokens=self.settings.chunk_overlap_tokens,
+            clock=clock,
+        )
+        self.pipeline = pipeline
+        self.worker = Worker(
+            database=self.database,
+            blobs=self.blobs,
+            projection=self.projection,
+            pipeline=pipeline,
+            settings=self.settings,
+            clock=clock,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.database.close()
+
+    def upload(self, name: str, content: str) -> Document:
+        """A new document, or a new version of the one of this name."""
+        return self.library.upload(content, filename=f"{name}.txt", external_id=name).document
+
+    def delete(self, name: str) -> None:
+        """As the route does: the deletion's transaction, then the original."""
+        found = self.find(name)
+        if found is None:
+            raise DocumentNotFound
+        with self.database.write() as connection:
+            originals = documents.delete_document(connection, found.id)
+        for sha256 in originals:
+            remove_unused_blob(self.database, self.blobs, sha256)
+
+    def work_once(self) -> Sequence[Job]:
+        """One batch of jobs, as a worker's thread does it."""
+        batch = self.worker._claim()
+        if batch:
+            self.worker._process(batch)
+        return batch
+
+    def keep_house(self) -> None:
+        """What the worker does besides: removals reach the index, unused blobs go, segments are merged."""
+        sweep_blobs(self.database, self.blobs)
+        self.projection.sync_all()
+        while self.projection.merge(lambda: False):
+            pass
+
+    def search(self, query: str, limit: int = 100) -> list[StoredChunk]:
+        """The live chunks that hold the query's words, best first."""
+        collection = self.collection
+        index = self.projection.index(collection)
+        if index is None:
+            return []
+        with self.database.read() as connection:
+            allowed = self.projection.allowed(connection, collection, None)
+            hits = index.snapshot().search_lexical(query, limit, allowed)
+            found = live_chunks(connection, collection.id, [hit.id for hit in hits])
+        return [found[hit.id] for hit in hits]
+
+    def find(self, name: str) -> Document | None:
+        with self.database.read() as connection:
+            return documents.find_by_external_id(connection, self.collection.id, name)
+
+    @property
+    def collection(self) -> Collection:
+        with self.database.read() as connection:
+            return get_collection(connection, "default")
