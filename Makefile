@@ -48,7 +48,7 @@ bench: $(STAMP) ## Run the benchmarks on question sets: DATA=folder, ONLY=name f
 	@$(BIN)/python -m benchmarks --data "$(DATA)" $(if $(ONLY),--only $(ONLY))
 
 clean: ## Remove what these commands have made, the demo's data included
-	rm -rf $(VENV) $(VENV_VLLM) .demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV_VLLM) .venv-peers .demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 $(STAMP): pyproject.toml

@@ -36,7 +36,6 @@ MANIFEST = "backup.json"
 DATABASE = "footnote.db"
 BLOBS = "blobs"
 
-# Originals that were copied stay, so each copy of the database is followed by a shorter one of originals.
 _PIECE_BYTES = 1024 * 1024
 
 

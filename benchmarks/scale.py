@@ -44,6 +44,7 @@ _SEARCHES_A_DOCUMENT = 5  # times twenty, during a merge
 _FRESH = 5  # documents, while nothing is written
 _FRESH_PAUSE_SECONDS = 0.3
 _SETTLED_SECONDS = 5.0  # without a new generation
+_WORKER_START_SECONDS = 12.0  # it loads the model before it merges
 
 
 def run(data: Path, *, quick: bool, cache: Path, sizes: Sequence[int] = SIZES) -> Result:
@@ -186,9 +187,10 @@ def _during_merges(directory: Path, questions: Iterator[str]) -> dict[str, Any]:
     with running_server(worker=False, settings=_settings(directory)) as server:
         _search(server, _take(questions, _WARM_UP))
         alone = quantiles_ms(_without_encode(_search(server, _take(questions, _SEARCHES))))
-        seconds, fresh, began = [], [], time.monotonic()
-        merged = idle_since = began
+        seconds, fresh = [], []
         with server.worker(_settings(directory)):
+            time.sleep(_WORKER_START_SECONDS)
+            began = merged = idle_since = time.monotonic()
             while time.monotonic() - idle_since < _SETTLED_SECONDS:
                 load = _search(server, _take(questions, 20))
                 if _index(directory).describe().is_merging:

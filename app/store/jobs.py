@@ -140,7 +140,7 @@ def release(connection: Connection, job: Job, now: float) -> None:
 
 
 def postpone(connection: Connection, job: Job, now: float) -> None:
-    """Back into the queue after a pause, and the attempt does not count: the job is not to blame. Raises `LeaseLost`."""
+    """Back into the queue after a pause. The attempt does not count: the job is not to blame. Raises `LeaseLost`."""
     require_lease(connection, job)
     statement = _requeue(now, now + _POSTPONED_SECONDS).where(jobs.c.id == job.id)
     connection.execute(statement.values(attempt=job.attempt - 1))

@@ -13,7 +13,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # Each layer may import itself and those below it.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("app.__main__", "app.main", "app.server", "app.cli_output", "app.supervisor", "app.backup", "app.doctor", "ingest"),
+    (
+        *("app.__main__", "app.main", "app.server", "app.cli_output", "app.supervisor", "app.backup", "app.doctor"),
+        "ingest",
+    ),
     ("app.bootstrap", "app.api", "app.evaluation"),
     ("app.answering",),
     ("app.retrieval",),

@@ -85,7 +85,7 @@ def test_what_may_pass_is_tried_again(core: Core) -> None:
 
 @pytest.mark.parametrize("failure", [StorageFull(), IndexUnavailable()], ids=lambda error: type(error).__name__)
 def test_what_the_machine_lacks_is_waited_for(core: Core, failure: Exception) -> None:
-    """A full disk, or an index that another process rebuilds for minutes, uses up no attempt, however often it is met."""
+    """A full disk, or an index that another process rebuilds for minutes, uses up no attempt, however often met."""
     library = Library(core.database, core.blobs)
     document_id = library.upload("Words.").document.id
     pipeline = FailingPipeline(library, *[failure] * 9)
