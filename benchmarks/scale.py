@@ -44,6 +44,7 @@ _SEARCHES_A_DOCUMENT = 5  # times twenty, during a merge
 _FRESH = 5  # documents, while nothing is written
 _FRESH_PAUSE_SECONDS = 0.3
 _SETTLED_SECONDS = 5.0  # without a new generation
+_TIDY_SECONDS = 120.0
 _WORKER_START_SECONDS = 12.0  # it loads the model before it merges
 
 
@@ -198,6 +199,7 @@ def _during_merges(directory: Path, questions: Iterator[str]) -> dict[str, Any]:
                     if len(seconds) % _SEARCHES_A_DOCUMENT == 0:
                         fresh.append(until_found(server, directory, COLLECTION, 500 + len(fresh)))
                     merged = idle_since = time.monotonic()
+            _wait_until_tidy(directory)
     after = _index(directory).describe()
     found = {"before": _segments(before), "after": _segments(after), "alone": alone}
     if not seconds:
@@ -205,6 +207,13 @@ def _during_merges(directory: Path, questions: Iterator[str]) -> dict[str, Any]:
     during = quantiles_ms(np.concatenate(seconds))
     counts = {"seconds": round(merged - began, 1), "searches": 20 * len(seconds)}
     return found | counts | {"during": during, "fresh": fresh}
+
+
+def _wait_until_tidy(directory: Path) -> None:
+    """Until the worker has given up the generation before the newest, which it does after a minute."""
+    deadline = time.monotonic() + _TIDY_SECONDS
+    while len(list((directory / "index").glob("*/manifest-*.json"))) > 1 and time.monotonic() < deadline:
+        time.sleep(1.0)
 
 
 def _while_merging(
