@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import time
+
 import numpy as np
 import pytest
 
@@ -146,3 +149,18 @@ def test_dead_rows_are_dropped(index, policy, entries, query):
     assert index.describe().rows == ROWS - 9
     assert index.describe().removed_versions == 0
     assert {1, 2, 3, 601, 602, 603}.isdisjoint(hit.id for n in range(50) for hit in found(index, query, n))
+
+
+def test_the_generation_before_a_merge_goes_when_nobody_can_be_opening_it(index, policy, tmp_path, query):
+    """Its segments stay for a minute, and then free their room; what is found stays the same."""
+    assert index.merge(policy)
+    segments = tmp_path / "index" / "segments"
+    index.tidy()
+    assert len(list(segments.glob("*.faiss"))) == 5
+    before = found(index, query, 1)
+    long_ago = time.time() - 120
+    os.utime(tmp_path / "index" / "CURRENT", (long_ago, long_ago))
+    index.tidy()
+    assert len(list(segments.glob("*.faiss"))) == 1
+    assert found(index, query, 1) == before
+    assert LocalIndex(tmp_path / "index", DIMENSION).verify() == []
