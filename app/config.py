@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 DEFAULT_EMBEDDING_MODEL = "all-MiniLM-L6-v2"
+DEFAULT_CLUSTERED_FROM = 100_000  # measured: docs/decisions/0010
 
 
 class Settings(BaseSettings):
@@ -47,7 +48,9 @@ class Settings(BaseSettings):
     top_k: int = Field(6, ge=1, le=50)
     candidates: int = Field(60, ge=10, le=1000)  # of each leg
 
-    index_clustered_from: int = Field(100_000, ge=1000)  # chunks of a segment; smaller ones are searched exactly
+    index_clustered_from: int = Field(
+        DEFAULT_CLUSTERED_FROM, ge=1000
+    )  # chunks of a segment; smaller ones are searched exactly
 
     # Generation: no base URL means extractive answers
     llm_base_url: str | None = None

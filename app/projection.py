@@ -7,7 +7,7 @@ import logging
 import shutil
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import ColumnElement, Connection
 
+from app.config import DEFAULT_CLUSTERED_FROM
 from app.errors import CollectionNotFound, FootnoteError, IndexDamaged, IndexUnavailable
 from app.index.building import MergePolicy
 from app.index.idset import IdSet
@@ -45,7 +46,7 @@ class _Live:
 class Projection:
     """The indexes of all collections, one directory each. Safe to use from many threads and several processes."""
 
-    def __init__(self, database: Database, directory: Path, *, clustered_from: int = 100_000) -> None:
+    def __init__(self, database: Database, directory: Path, *, clustered_from: int = DEFAULT_CLUSTERED_FROM) -> None:
         """A merged segment of `clustered_from` rows and more is searched by clusters."""
         self._database = database
         self._directory = directory
@@ -121,42 +122,22 @@ class Projection:
         found = [path.name for path in self._directory.glob("col_*")]
         with self._database.read() as connection:
             collections = list_collections(connection)
-        problem: Exception | None = None
-        for collection in collections:
-            try:
-                self.sync(collection.id)
-            except CollectionNotFound:
-                pass  # deleted meanwhile
-            except (FootnoteError, OSError) as error:  # the others must not wait for this one
-                problem = error
         for deleted in set(found).difference(collection.id for collection in collections):
             self.forget(deleted)
-        if problem is not None:
-            raise problem
+        _for_each(collections, lambda collection: self.sync(collection.id))
 
     def merge(self, should_stop: Callable[[], bool]) -> bool:
         """The next merge of every collection that needs one; False when none did. Raises `StorageFull`."""
         with self._database.read() as connection:
             collections = list_collections(connection)
-        merged, problem = False, None
-        for collection in collections:
-            index = self.index(collection)
-            if index is None or should_stop():
-                continue
-            quantization = Quantization(collection.settings.get("quantization") or Quantization.INT8)
-            try:
-                if index.merge(MergePolicy(self._clustered_from, quantization), should_stop):
-                    merged = True
-                else:
-                    index.tidy()
-            except IndexDamaged as error:
-                logger.warning("index of %s: %s", collection.id, error.message)
-                self.heal(collection.id)
-            except (FootnoteError, OSError) as error:
-                problem = error
-        if problem is not None:
-            raise problem
-        return merged
+        merged = []
+
+        def merge(collection: Collection) -> None:
+            if not should_stop() and self._merge(collection, should_stop):
+                merged.append(collection)
+
+        _for_each(collections, merge)
+        return bool(merged)
 
     def forget(self, collection_id: str) -> None:
         """The collection is deleted: so is its index."""
@@ -170,12 +151,9 @@ class Projection:
 
         Raises `IndexUnavailable` where it cannot be written.
         """
-        index = self._index_of(collection_id)
-        if index is None:
-            return
-        seen = index.pointer()
         with _writing(), self._publishing(collection_id):
-            if index.pointer() == seen and index.verify():
+            index = self._index_of(collection_id)
+            if index is not None and index.verify():
                 self._rebuild(collection_id, index)
 
     def catch_up(self, collection_id: str) -> None:
@@ -209,6 +187,20 @@ class Projection:
             if len(surplus):
                 found.append(f"the {leg} index holds {len(surplus)} chunks that are no longer in the database")
         return found
+
+    def _merge(self, collection: Collection, should_stop: Callable[[], bool]) -> bool:
+        index = self.index(collection)
+        if index is None:
+            return False
+        quantization = Quantization(collection.settings.get("quantization") or Quantization.INT8)
+        try:
+            if index.merge(MergePolicy(self._clustered_from, quantization), should_stop):
+                return True
+            index.tidy()
+        except IndexDamaged as error:
+            logger.warning("index of %s: %s", collection.id, error.message)
+            self.heal(collection.id)
+        return False
 
     def _publishing(self, collection_id: str) -> threading.Lock:
         """One publisher a collection in this process; among processes, the index has a lock of its own."""
@@ -246,6 +238,20 @@ def _writing() -> Iterator[None]:
         yield
     except OSError as error:
         raise IndexUnavailable from error
+
+
+def _for_each(collections: Iterable[Collection], work: Callable[[Collection], None]) -> None:
+    """Whatever goes wrong with one, the others must not wait for it; raises the last error when all have been done."""
+    problem: Exception | None = None
+    for collection in collections:
+        try:
+            work(collection)
+        except CollectionNotFound:
+            pass  # deleted meanwhile
+        except (FootnoteError, OSError) as error:
+            problem = error
+    if problem is not None:
+        raise problem
 
 
 def _followed(

@@ -39,11 +39,13 @@ def serve(settings: Settings, *, worker: bool = True, processes: int = 1) -> Non
     listener = _config(settings, None).bind_socket()
     # uvicorn sets this for sockets of its own only; without it, a response in two writes waits 40 ms for an ACK.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    run = _serve_alone if processes == 1 else _serve_together
-    run(settings, listener, worker, processes)
+    if processes == 1:
+        _serve_alone(settings, listener, worker)
+    else:
+        _serve_together(settings, listener, worker, processes)
 
 
-def _serve_alone(settings: Settings, listener: socket.socket, worker: bool, _processes: int) -> None:
+def _serve_alone(settings: Settings, listener: socket.socket, worker: bool) -> None:
     supervisor = WorkerSupervisor() if worker else None
     app = create_app(settings, worker_problem=lambda: supervisor.problem if supervisor else None)
     # uvicorn raises the signal again after its shutdown; by default that would end us before the worker is told.

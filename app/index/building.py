@@ -12,7 +12,7 @@ import numpy as np
 
 from app.errors import EmbeddingModelMismatch
 from app.failpoints import failpoint
-from app.index.clustering import Part, write_clustered_segment
+from app.index.clustering import MergedRows, Part, write_clustered_segment
 from app.index.durable import Verifier, raise_if_full, sync_folder
 from app.index.lexical import LexicalWriter
 from app.index.manifest import (
@@ -27,7 +27,7 @@ from app.index.manifest import (
 )
 from app.index.merging import PUBLISH_ROWS, Load, choose_merge
 from app.index.protocol import IndexEntry
-from app.index.segments import live_rows, map_ids, open_segment, write_flat_segment
+from app.index.segments import live_rows, map_ids, open_segment, runs_of, write_flat_segment
 from app.types import Quantization
 
 _MOST_SEGMENT_ROWS = 65_536  # written at once: bounds the memory of a rebuild
@@ -37,7 +37,7 @@ _MOST_SEGMENT_ROWS = 65_536  # written at once: bounds the memory of a rebuild
 class MergePolicy:
     """What large segments are made of."""
 
-    clustered_from: int = 100_000  # rows: a smaller segment is searched row by row (docs/decisions/0010)
+    clustered_from: int  # rows: a smaller segment is searched row by row
     quantization: Quantization = Quantization.INT8
 
 
@@ -70,8 +70,8 @@ class GenerationBuilder:
             collect_garbage(self._directory)
 
     def _write_rows(self, base: Manifest, entries: Iterable[IndexEntry], removed: Sequence[int]) -> Manifest:
-        generation = max(base.generation, newest_generation_on_disk(self._directory)) + 1
-        following = replace(base, generation=generation, previous=base.generation)
+        following = self._following(base)
+        generation = following.generation
         batches = self._unpublished(base, entries)
         first = next(batches, [])
         if not first and not removed:
@@ -148,13 +148,16 @@ class GenerationBuilder:
                 (self._directory / MERGING / file).replace(self._directory / SEGMENTS / file)
             sync_folder(self._directory / SEGMENTS)
             failpoint("merge.moved")
-            generation = max(base.generation, newest_generation_on_disk(self._directory)) + 1
-            following = replace(base, generation=generation, previous=base.generation)
-            following = _replaced(following, merge.chosen, merge.record)
+            following = _replaced(self._following(base), merge.chosen, merge.record)
             commit_manifest(self._directory, self._without_settled_removals(following))
         finally:
             collect_garbage(self._directory)
         return True
+
+    def _following(self, base: Manifest) -> Manifest:
+        """The generation after `base`, as yet the same, under a number that no manifest ever had."""
+        generation = max(base.generation, newest_generation_on_disk(self._directory)) + 1
+        return replace(base, generation=generation, previous=base.generation)
 
     def _without_settled_removals(self, manifest: Manifest) -> Manifest:
         if not manifest.removed:
@@ -162,8 +165,8 @@ class GenerationBuilder:
         removed = np.unique(np.array(manifest.removed, dtype=np.int64))
         present = np.zeros(len(removed), dtype=np.bool_)
         for segment in manifest.segments:
-            firsts = map_ids(self._directory, segment, self._verifier)[1]
-            present |= np.searchsorted(firsts, removed, "left") < np.searchsorted(firsts, removed, "right")
+            starts, ends = runs_of(map_ids(self._directory, segment, self._verifier)[1], removed)
+            present |= starts < ends
         return replace(manifest, removed=tuple(removed[present].tolist()))
 
     def _loads(self, manifest: Manifest) -> list[Load]:
@@ -188,12 +191,11 @@ class GenerationBuilder:
         return parts
 
     def _write_merged(self, folder: Path, manifest: Manifest, parts: Sequence[Part]) -> SegmentRecord | None:
-        ids = np.concatenate([part.segment.ids[part.rows] for part in parts])
-        if not len(ids):
+        rows = MergedRows(parts)
+        if not len(rows.ids):
             return None
-        first_ids = np.concatenate([part.segment.first_ids[part.rows] for part in parts])
-        vectors = np.concatenate([part.segment.vectors[part.rows] for part in parts])
-        return write_flat_segment(folder, _unique(manifest.generation), ids, first_ids, vectors)
+        name = _unique(manifest.generation)
+        return write_flat_segment(folder, name, rows.ids, rows.first_ids, rows.read(slice(None)))
 
 
 def _replaced(manifest: Manifest, chosen: Sequence[Load], record: SegmentRecord | None) -> Manifest:

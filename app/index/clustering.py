@@ -10,9 +10,9 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from app.index.durable import DurableFile, FileRecord, write_durably
+from app.index.durable import DurableFile, FileRecord
 from app.index.manifest import SegmentKind, SegmentRecord
-from app.index.segments import Segment, Vectors
+from app.index.segments import Segment, Vectors, write_ids
 from app.types import Quantization
 
 _BATCH_ROWS = 65_536
@@ -37,17 +37,15 @@ def write_clustered_segment(
     name: str,
     parts: Sequence[Part],
     quantization: Quantization,
-    should_stop: Callable[[], bool] = lambda: False,
+    should_stop: Callable[[], bool],
 ) -> SegmentRecord:
     """Write the parts as one segment, rows in the order of their ids. Raises `MergeStopped`.
 
     Holds the quantised vectors and a sample in memory, and reads the rest row by row.
     """
-    rows = _Rows(parts)
-    dimension = rows.dimension
-    columns = np.stack([rows.ids, rows.first_ids]).astype("<i8")
-    files = {f"{name}.ids": write_durably(folder / f"{name}.ids", columns.data.cast("B"))}
-    index = _trained(rows, dimension, quantization, should_stop)
+    rows = MergedRows(parts)
+    files = write_ids(folder, name, rows.ids, rows.first_ids)
+    index = _trained(rows, quantization, should_stop)
     with DurableFile(folder / f"{name}.vectors") as file:
         for batch in rows.batches():
             if should_stop():
@@ -60,7 +58,7 @@ def write_clustered_segment(
     return SegmentRecord(name, kind, len(rows.ids), files)
 
 
-class _Rows:
+class MergedRows:
     """The rows of several parts in the order of their ids, read in batches."""
 
     def __init__(self, parts: Sequence[Part]) -> None:
@@ -88,10 +86,10 @@ class _Rows:
             yield self.read(slice(start, start + _BATCH_ROWS))
 
 
-def _trained(rows: _Rows, dimension: int, quantization: Quantization, should_stop: Callable[[], bool]) -> Any:
+def _trained(rows: MergedRows, quantization: Quantization, should_stop: Callable[[], bool]) -> Any:
     """An empty inverted file whose clusters and ranges fit the rows; the same for the same rows."""
     faiss.omp_set_num_threads(1)  # searches need the other cores
-    count = len(rows.ids)
+    count, dimension = len(rows.ids), rows.dimension
     clusters = max(1, min(round(_CLUSTERS_PER_ROOT * count**0.5), count))
     sampled = np.random.default_rng(count).permutation(count)[: clusters * _SAMPLE_PER_CLUSTER]
     sample = rows.read(np.sort(sampled)).astype(np.float32)

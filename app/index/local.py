@@ -116,12 +116,11 @@ class LocalIndex:
             problems.append(f"{only_dense} chunks have only a vector, and {only_lexical} only words.")
         return problems
 
-    def pointer(self) -> bytes | None:
-        """What differs whenever the generation does; raises `IndexDamaged`."""
-        return read_pointer(self._directory)
-
     def is_open(self) -> bool:
-        """Whether the newest generation is: if not, `snapshot` reads every new byte, which may take seconds."""
+        """Whether the newest generation is: if not, `snapshot` reads every new byte, which may take seconds.
+
+        Raises `IndexDamaged` where it cannot be told.
+        """
         snapshot = self._snapshot
         return snapshot is not None and snapshot.pointer == read_pointer(self._directory)
 

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from app.errors import IndexDamaged
-from app.index.durable import FileIdentity, Verifier, write_durably
+from app.index.durable import FileIdentity, FileRecord, Verifier, write_durably
 from app.index.idset import Change, IdSet
 from app.index.manifest import SEGMENTS, SegmentKind, SegmentRecord
 
@@ -164,10 +164,17 @@ def write_flat_segment(folder: Path, name: str, ids: Ids, first_ids: Ids, vector
     index = faiss.IndexScalarQuantizer(dimension, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
     # A code of QT_fp16 is the vector's float16 bytes, so nothing is converted and nothing is lost.
     index.add_sa_codes(np.ascontiguousarray(vectors[order], dtype="<f2").view(np.uint8).reshape(count, -1))
-    columns = np.stack([ids[order], first_ids[order]]).astype("<i8")
-    contents = {f"{name}.faiss": faiss.serialize_index(index).data, f"{name}.ids": columns.data.cast("B")}
-    files = {file: write_durably(folder / file, data) for file, data in contents.items()}
-    return SegmentRecord(name, SegmentKind.FLAT_FP16, count, files)
+    file = f"{name}.faiss"
+    files = {file: write_durably(folder / file, faiss.serialize_index(index).data)}
+    return SegmentRecord(
+        name, SegmentKind.FLAT_FP16, count, files | write_ids(folder, name, ids[order], first_ids[order])
+    )
+
+
+def write_ids(folder: Path, name: str, ids: Ids, first_ids: Ids) -> dict[str, FileRecord]:
+    """Write the ids of a segment's rows, ascending; the record of the file by its name."""
+    file = f"{name}.ids"
+    return {file: write_durably(folder / file, np.stack([ids, first_ids]).astype("<i8").data.cast("B"))}
 
 
 def map_ids(directory: Path, record: SegmentRecord, verifier: Verifier) -> tuple[Ids, Ids]:
@@ -189,13 +196,18 @@ def mask_of(ids: Ids, allowed: IdSet) -> Mask:
 
 def live_rows(first_ids: Ids, removed: Sequence[int]) -> Mask | None:
     """Which rows belong to a version that was not removed; None when all do. `first_ids` ascend."""
-    starts, ends = (np.searchsorted(first_ids, np.asarray(removed, np.int64), side) for side in ("left", "right"))
+    starts, ends = runs_of(first_ids, np.asarray(removed, dtype=np.int64))
     if not (starts < ends).any():
         return None
     live = np.ones(len(first_ids), dtype=np.bool_)
     for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
         live[start:end] = False
     return live
+
+
+def runs_of(first_ids: Ids, versions: Ids) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Where the rows of each version begin and end; the same place twice for one that has none."""
+    return np.searchsorted(first_ids, versions, "left"), np.searchsorted(first_ids, versions, "right")
 
 
 def _bitmap(mask: Mask) -> Any:

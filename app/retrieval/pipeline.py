@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -130,23 +130,28 @@ class Retriever:
     def _search_together(self, requests: Sequence[_Request]) -> list[Retrieval]:
         """In one snapshot of the database: a collection's sequence tells what is live in it."""
         names = {request.collection for request in requests}
-        self._open_newest(names)
-        with self._database.read() as connection:
-            collections = {name: get_collection(connection, name) for name in names}
-            indexes = {name: self._open(collection) for name, collection in collections.items()}
-            found = []
-            for request in requests:
-                collection, index = collections[request.collection], indexes[request.collection]
-                allowed = self._projection.allowed(connection, collection, request.filters)
-                found.append(self._search(request, collection, index, allowed))
-            stored = {
-                collection.id: live_chunks(
-                    connection,
-                    collection.id,
-                    list({c.id for each in found if each.collection is collection for c in each.candidates}),
-                )
-                for collection in collections.values()
-            }
+        for is_second in (False, True):
+            with self._database.read() as connection:
+                collections = {name: get_collection(connection, name) for name in names}
+                if is_second or all(map(self._is_open, collections.values())):
+                    indexes = {name: self._open(collection) for name, collection in collections.items()}
+                    found = []
+                    for request in requests:
+                        collection, index = collections[request.collection], indexes[request.collection]
+                        allowed = self._projection.allowed(connection, collection, request.filters)
+                        found.append(self._search(request, collection, index, allowed))
+                    stored = {
+                        collection.id: live_chunks(
+                            connection,
+                            collection.id,
+                            list({c.id for each in found if each.collection is collection for c in each.candidates}),
+                        )
+                        for collection in collections.values()
+                    }
+                    break
+            # Outside the snapshot, which would be old when a large generation has been opened.
+            for collection in collections.values():
+                self._open(collection)
         return [_retrieval(each, stored[each.collection.id]) for each in found]
 
     def _search(self, request: _Request, collection: Collection, index: IndexSnapshot | None, allowed: IdSet) -> _Found:
@@ -168,12 +173,12 @@ class Retriever:
             candidates = fuse(dense, lexical, dense_weight, limit=None if request.explain else top_k)
         return _Found(request, collection, top_k, coverage, dense_weight, candidates)
 
-    def _open_newest(self, names: Iterable[str]) -> None:
-        """Before the snapshot of the database is taken, which would be old when a large generation has been opened."""
-        with self._database.read() as connection:
-            collections = [get_collection(connection, name) for name in names]
-        for collection in collections:
-            self._open(collection)
+    def _is_open(self, collection: Collection) -> bool:
+        index = self._projection.index(collection)
+        try:
+            return index is None or index.is_open()
+        except IndexDamaged:
+            return False  # to open it tells why
 
     def _open(self, collection: Collection) -> IndexSnapshot | None:
         self._require_same_model(collection)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import os
@@ -14,8 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from app.errors import EmptyUpload, PayloadTooLarge, StorageFull
+from app.errors import EmptyUpload, PayloadTooLarge
 from app.failpoints import failpoint
+from app.index.durable import raise_if_full, sync_folder
 
 _HEAD_BYTES = 65536  # what tells a file's type
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -73,8 +73,8 @@ class BlobStore:
         with _storage_full():
             self._incoming.mkdir(parents=True, exist_ok=True)
             # Or the folder itself could go with the power, and what was accepted in it.
-            _sync_directory(directory)
-            _sync_directory(directory.parent)
+            sync_folder(directory)
+            sync_folder(directory.parent)
 
     @contextmanager
     def writer(self, limit_bytes: int) -> Iterator[BlobWriter]:
@@ -91,7 +91,7 @@ class BlobStore:
         with _storage_full():
             writer.path.replace(self.path(writer.sha256))
             failpoint("blob.renamed")
-            _sync_directory(self.directory)
+            sync_folder(self.directory)
 
     def path(self, sha256: str) -> Path:
         """Where the blob of this digest is, or would be."""
@@ -140,14 +140,5 @@ def _storage_full() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise StorageFull from error
+        raise_if_full(error)
         raise
-
-
-def _sync_directory(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
