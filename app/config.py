@@ -48,9 +48,8 @@ class Settings(BaseSettings):
     top_k: int = Field(6, ge=1, le=50)
     candidates: int = Field(60, ge=10, le=1000)  # of each leg
 
-    index_clustered_from: int = Field(
-        DEFAULT_CLUSTERED_FROM, ge=1000
-    )  # chunks of a segment; smaller ones are searched exactly
+    # Chunks of a segment; smaller ones are searched exactly
+    index_clustered_from: int = Field(DEFAULT_CLUSTERED_FROM, ge=1000)
 
     # Generation: no base URL means extractive answers
     llm_base_url: str | None = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -19,6 +18,7 @@ from tests.faults.oracle import check, edition_of, recover, text_of
 from tests.faults.sizes import FULL
 from tests.faults.workbench import Workbench
 from tests.waiting import wait_until
+from tests.worker.processes import is_stopped
 
 # Not inside a transaction or a publish: who is stopped there holds a lock, and all others wait.
 PLACES = ("job.claimed", "job.parsed", "job.embedded", "chunks.stored", "index.synced")
@@ -44,11 +44,6 @@ def work_and_lose(data_dir: Path, specification: str) -> None:
         batch = bench.worker._claim()
         outcomes = bench.pipeline.run(batch, lambda: False)
         assert [type(outcome) for outcome in outcomes.values()] == [LeaseLost]
-
-
-def is_stopped(pid: int | None) -> bool:
-    found = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    return found.stdout.strip().startswith("T")
 
 
 def wake(stopped: BaseProcess) -> None:

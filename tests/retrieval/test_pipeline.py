@@ -176,7 +176,7 @@ def test_a_collection_chooses_its_weight(shelf: Shelf) -> None:
     assert found.explain["dense_weight"] == 0
 
 
-@pytest.mark.parametrize("damage", ["folder", "pointer", "segment", "every file"])
+@pytest.mark.parametrize("damage", ["folder", "pointer", "pointer is a folder", "segment", "every file"])
 def test_a_damaged_index_heals_by_itself(shelf: Shelf, damage: str) -> None:
     """Whatever happens to the index's files, the next search rebuilds them from the database and finds the same."""
     expected = shelf.found("When does the dome close?")
@@ -186,6 +186,9 @@ def test_a_damaged_index_heals_by_itself(shelf: Shelf, damage: str) -> None:
         shutil.rmtree(folder)
     elif damage == "pointer":
         (folder / "CURRENT").write_bytes(b"nothing")
+    elif damage == "pointer is a folder":
+        (folder / "CURRENT").unlink()
+        (folder / "CURRENT").mkdir()
     else:
         for path in files:
             if damage == "every file" or path.parent.name == "segments" or path.parent.parent.name == "segments":

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
+import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -95,14 +96,9 @@ class Vllm(ServerProcess):
     def kill_core(self) -> None:
         """SIGKILL for the process that computes, as when it runs out of memory; the one that serves stays."""
         assert self._process is not None
-        listing = subprocess.run(
-            ["ps", "-A", "-o", "pid=,pgid=,args="], capture_output=True, text=True, check=True
-        ).stdout
-        processes = [line.split(None, 2) for line in listing.splitlines()]
-        (core,) = (
-            int(pid) for pid, group, command in processes if int(group) == self._process.pid and "EngineCore" in command
-        )
-        os.kill(core, signal.SIGKILL)
+        family = psutil.Process(self._process.pid).children(recursive=True)
+        (core,) = (each for each in family if "EngineCore" in " ".join(each.cmdline()))
+        core.kill()
 
     def count(self, metric: str) -> float:
         """A metric of `/metrics`, summed over its labels."""

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import psutil
 
 from app.config import Settings
 from tests.waiting import wait_until
@@ -113,18 +114,32 @@ def is_ready(port: int) -> bool:
 
 def is_alive(pid: int) -> bool:
     """Whether the process runs; one that has ended and only waits for its parent does not."""
-    found = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    return bool(found.stdout.strip()) and not found.stdout.strip().startswith("Z")
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
-def children(pid: int) -> list[int]:
-    """The processes that this one has started."""
-    listing = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-    pairs = [tuple(map(int, line.split())) for line in listing.splitlines()]
-    return [child for child, parent in pairs if parent == pid]
+def is_stopped(pid: int) -> bool:
+    return psutil.Process(pid).status() == psutil.STATUS_STOPPED
+
+
+def command_of(pid: int) -> str:
+    """How the process was started; empty once it has ended."""
+    try:
+        return " ".join(psutil.Process(pid).cmdline())
+    except psutil.NoSuchProcess:
+        return ""
+
+
+def children(pid: int, recursive: bool = False) -> list[int]:
+    """The processes that this one has started; none once it has ended."""
+    try:
+        return [child.pid for child in psutil.Process(pid).children(recursive)]
+    except psutil.NoSuchProcess:
+        return []
 
 
 def descendants(pid: int) -> list[int]:
     """Its children, their children, and so on."""
-    direct = children(pid)
-    return direct + [each for child in direct for each in descendants(child)]
+    return children(pid, recursive=True)

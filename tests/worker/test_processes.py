@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 
 import httpx
 import pytest
 
 from app.config import Settings
 from tests.waiting import wait_until
-from tests.worker.processes import Process, children, descendants, free_port, is_alive, is_ready, server
+from tests.worker.processes import Process, children, command_of, descendants, free_port, is_alive, is_ready, server
 
 
 @pytest.fixture
@@ -22,11 +21,6 @@ def port() -> int:
 def answering(process: Process) -> list[int]:
     """The children that serve."""
     return [pid for pid in children(process.pid) if "spawn_main" in command_of(pid)]
-
-
-def command_of(pid: int) -> str:
-    found = subprocess.run(["ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    return found.stdout
 
 
 def count_of_health_checks(port: int) -> float:
