@@ -91,6 +91,7 @@ class Document:
     pages: int | None
     chunks: int
     metadata: Mapping[str, Any]
+    warnings: tuple[str, ...]  # what the parser has to say of it
     created_at: datetime
     updated_at: datetime
 
@@ -107,16 +108,17 @@ class Chunk:
     headings: tuple[str, ...]
     tokens: int  # by the embedder's own tokenizer
     page_breaks: tuple[tuple[int, int], ...] = ()  # start and number of each further page that begins inside
+    header: str = ""  # of a part of a table: the header row, so that its rows are understood alone
 
     @property
     def indexed_text(self) -> str:
-        """What the embedder and the lexical index read: the heading path gives a span its context."""
-        return with_headings(self.headings, self.text)
+        """What the embedder and the lexical index read: its headings and its table's header give a span its context."""
+        return with_context(self.headings, self.header, self.text)
 
 
-def with_headings(headings: tuple[str, ...], text: str) -> str:
-    """The text behind its heading path; quotes never include the path."""
-    return f"{' > '.join(headings)}\n{text}" if headings else text
+def with_context(headings: tuple[str, ...], header: str, text: str) -> str:
+    """The text behind its heading path and its table's header row; quotes never include them."""
+    return "\n".join(part for part in (" > ".join(headings), header, text) if part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,7 @@ class Passage:
     score: float  # fused, 0 to 1 within one search
     scores: Scores
     page_breaks: tuple[tuple[int, int], ...] = ()  # as of its chunk
+    header: str = ""  # as of its chunk
 
     def page_at(self, offset: int) -> int | None:
         """The page of a character of the document that stands in this passage."""

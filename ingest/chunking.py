@@ -38,8 +38,9 @@ def chunk(text: str, spans: Sequence[Span], count_tokens: CountTokens, budget: i
     """Chunks of at most `budget` tokens, in order, each beginning with up to `overlap` tokens of the one before.
 
     `text` and `spans` are what `assemble` returns; `count_tokens` gives the number of tokens of each of many texts. A
-    chunk has one heading path; it may run over pages: it has the page of its first character, and knows where others
-    begin. Every character that is not white space is in some chunk, and `text[start:end] == chunk.text`.
+    chunk has one heading path, and is of one table or of none; it may run over pages: it has the page of its first
+    character, and knows where others begin. Every character that is not white space is in some chunk, and
+    `text[start:end] == chunk.text`.
     """
     if budget < 1:
         raise ValueError("the budget must be positive")
@@ -47,12 +48,15 @@ def chunk(text: str, spans: Sequence[Span], count_tokens: CountTokens, budget: i
     units = _count_units(text, [list(_pieces(text, start, end)) for start, end, _ in blocks], count_tokens, budget)
     starts = [span.start for span in spans]
     chunks: list[Chunk] = []
-    for (_, _, headings), block_units in zip(blocks, units, strict=True):
+    for (_, _, last), block_units in zip(blocks, units, strict=True):
         for first, end in _pack(block_units, budget, min(overlap, budget // 2)):
             start, stop = block_units[first].start, block_units[end - 1].end
             page, breaks = _pages(spans[bisect_right(starts, start) - 1 : bisect_left(starts, stop)])
             tokens = sum(unit.tokens for unit in block_units[first:end])
-            chunks.append(Chunk(len(chunks), start, stop, text[start:stop], page, headings, tokens, breaks))
+            header = "" if last.header in text[start:stop] else last.header  # it is not needed a second time
+            chunks.append(
+                Chunk(len(chunks), start, stop, text[start:stop], page, last.headings, tokens, breaks, header)
+            )
     return chunks
 
 
@@ -66,17 +70,24 @@ def _pages(spans: Sequence[Span]) -> tuple[int | None, tuple[tuple[int, int], ..
     return spans[0].page, tuple(breaks)
 
 
-def _blocks(text: str, spans: Sequence[Span]) -> Iterator[tuple[int, int, tuple[str, ...]]]:
-    """Runs of text under one heading path. A heading without a body of its own goes with what follows it."""
+def _blocks(text: str, spans: Sequence[Span]) -> Iterator[tuple[int, int, Span]]:
+    """Runs of text under one heading path, tables by themselves: start, end, and the last span, which tells of both.
+
+    A heading without a body of its own goes with what follows it.
+    """
     start: int | None = None
     for index, span in enumerate(spans):
         if start is None:
             start = span.start
         following = spans[index + 1] if index + 1 < len(spans) else None
-        if following and (following.headings == span.headings or _is_bare_heading(text, span)):
+        if following and ((_of(following) == _of(span) and not span.header) or _is_bare_heading(text, span)):
             continue
-        yield start, span.end, span.headings
+        yield start, span.end, span
         start = None
+
+
+def _of(span: Span) -> tuple[tuple[str, ...], str]:
+    return span.headings, span.header
 
 
 def _is_bare_heading(text: str, span: Span) -> bool:

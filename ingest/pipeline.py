@@ -43,6 +43,7 @@ class Prepared:
     document: Document
     text: str = ""
     pages: int | None = None
+    warnings: tuple[str, ...] = ()
     chunks: tuple[Chunk, ...] = ()
 
 
@@ -127,7 +128,7 @@ class Pipeline:
             )
         if not chunks:
             raise EmptyDocument
-        return Prepared(job, document, text, parsed.pages, tuple(chunks))
+        return Prepared(job, document, text, parsed.pages, parsed.warnings, tuple(chunks))
 
     def _embed(self, prepared: Sequence[Prepared], should_stop: Callable[[], bool]) -> Vectors:
         """The embeddings of all chunks of all documents, one after the other."""
@@ -148,7 +149,9 @@ class Pipeline:
         with timed("store"), self._database.write() as connection:
             held = set(jobs.held(connection, [each.job for each in prepared]))
             contents = [
-                VersionContent(each.document.id, each.job.version, each.text, each.pages, each.chunks, vectors)
+                VersionContent(
+                    each.document.id, each.job.version, each.text, each.pages, each.chunks, vectors, each.warnings
+                )
                 for each, vectors in zip(prepared, parts, strict=True)
                 if each.job in held
             ]

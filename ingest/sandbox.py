@@ -254,6 +254,6 @@ def _parsed(reply: Mapping[str, Any]) -> Parsed:
     if "error" in reply:
         raise _ERRORS[reply["error"]](reply["message"])
     sections = tuple(
-        Section(text, page, tuple(headings), between) for text, page, headings, between in reply["sections"]
+        Section(text, page, tuple(headings), joint, header) for text, page, headings, joint, header in reply["sections"]
     )
     return Parsed(sections, reply["pages"], reply["title"], tuple(reply["warnings"]))

@@ -25,12 +25,16 @@ _BLANK_LINES = re.compile("\n{3,}")
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A run of text on one page and under one heading path. A heading's own line is the first of its section."""
+    """A run of text on one page and under one heading path. A heading's own line is the first of its section.
+
+    A table whose rows are not understood without their header row is a section of its own, which begins with that row.
+    """
 
     text: str
     page: int | None = None  # counts from 1
     headings: tuple[str, ...] = ()
     joint: str = PARAGRAPH_BREAK  # what stands between the section before and this one
+    header: str = ""  # of a table: its header row as one line, as it stands in `text`
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,7 @@ class Span:
     end: int
     page: int | None
     headings: tuple[str, ...]
+    header: str = ""
 
 
 def normalise(text: str) -> str:
@@ -101,7 +106,7 @@ def assemble(sections: Iterable[Section]) -> tuple[str, list[Span]]:
             parts.append(section.joint)
             length += len(section.joint)
         parts.append(text)
-        spans.append(Span(length, length + len(text), section.page, section.headings))
+        spans.append(Span(length, length + len(text), section.page, section.headings, section.header))
         length += len(text)
     return "".join(parts), spans
 

@@ -73,8 +73,8 @@ def judge(text: str, markers: Sequence[int], evidence: Evidence) -> tuple[Suppor
     if not markers:
         return Support.UNSUPPORTED, 0.0
     passages = [evidence.passages[marker - 1] for marker in markers]
-    # What the reader sees of a passage: its file and its headings name what the text itself may call "it".
-    labels = " ".join(" ".join((*passage.headings, passage.filename)) for passage in passages)
+    # What the reader sees around a passage: file, headings and a table's header name what the text may call "it".
+    labels = " ".join(" ".join((*passage.headings, passage.header, passage.filename)) for passage in passages)
     source = "\n".join((labels, *(passage.text for passage in passages)))
     known = set(analyse(labels)).union(*(evidence.terms[marker - 1] for marker in markers))
     score = recall(weighted_terms(text), known)

@@ -17,7 +17,7 @@ from app.answering.abstention import abstention
 from app.answering.citations import MARKER
 from app.answering.generation import Task
 from app.answering.terms import is_chinese
-from app.types import Message, Passage
+from app.types import Message, Passage, with_context
 
 SYSTEM_PROMPT = f"""\
 You answer questions from passages of the user's own documents.
@@ -83,7 +83,7 @@ def _key(passages: Sequence[Passage]) -> str:
     """A word that no document can hold: its author does not know the secret, and to write the word would change it."""
     digest = hashlib.blake2b(key=_SECRET, digest_size=6)
     for passage in passages:
-        digest.update(json.dumps([passage.filename, passage.headings, passage.text]).encode())
+        digest.update(json.dumps([passage.filename, passage.headings, passage.header, passage.text]).encode())
     return digest.hexdigest()
 
 
@@ -94,7 +94,7 @@ def _frame(question: str, passages: Sequence[Passage], key: str) -> str:
         page = f", page {passage.page}" if passage.page is not None else ""
         heading = " ".join(clean(where + page).split())
         # "[3]" in a document is its own footnote; as (3) it cannot be taken for the third passage.
-        text = MARKER.sub(r"(\1)", clean(passage.text)).replace(key, "")
+        text = MARKER.sub(r"(\1)", clean(with_context((), passage.header, passage.text))).replace(key, "")
         blocks.append(f"BEGIN {number} {key}\n{heading}\n\n{text}\nEND {number} {key}")
     language = "Chinese" if is_chinese(question) else "the language of the question"
     blocks.append(f"Answer this question in {language}, from the passages alone:\n{clean(question)}")

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
 from app.types import (
     Answer,
+    Chunk,
     Citation,
     Collection,
     Document,
@@ -71,6 +72,7 @@ class DocumentOut(Wire):
     pages: int | None
     chunks: int
     metadata: dict[str, JsonValue]
+    warnings: list[str]
     created_at: datetime
     updated_at: datetime
 
@@ -108,6 +110,7 @@ def _document_fields(document: Document) -> dict[str, Any]:
         "pages": document.pages,
         "chunks": document.chunks,
         "metadata": document.metadata,
+        "warnings": list(document.warnings),
         "created_at": document.created_at,
         "updated_at": document.updated_at,
     }
@@ -167,6 +170,11 @@ class ChunksOut(Wire):
 # Search and answers
 
 
+def context_of(span: Chunk | Passage) -> list[str]:
+    """The heading path, and under it the header row of the table that the span is a part of."""
+    return [*span.headings, span.header] if span.header else list(span.headings)
+
+
 class ScoresOut(Wire):
     dense: float | None
     lexical: float | None
@@ -191,9 +199,8 @@ class PassageOut(Wire):
     @classmethod
     def of(cls, passage: Passage) -> Self:
         scores = ScoresOut(dense=passage.scores.dense, lexical=passage.scores.lexical, rerank=passage.scores.rerank)
-        return cls(
-            **_fields(passage, "headings", "scores", "page_breaks"), headings=list(passage.headings), scores=scores
-        )
+        fields = _fields(passage, "headings", "header", "scores", "page_breaks")
+        return cls(**fields, headings=context_of(passage), scores=scores)
 
 
 class SearchIn(Wire):

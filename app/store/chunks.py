@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, Select, bindparam, func, insert, select,
 
 from app.store.collections import advance_sequence
 from app.store.tables import chunks, documents, removals, versions
-from app.types import Chunk, with_headings
+from app.types import Chunk, with_context
 
 _EMBEDDING_DTYPE = np.dtype("<f2")
 # SQLite allows 32,766 bound values a statement; a thousand ids at a time is quick in every database.
@@ -73,6 +73,7 @@ class VersionContent:
     pages: int | None
     chunks: Sequence[Chunk]
     embeddings: npt.NDArray[np.float32]  # shape (chunks, dimension)
+    warnings: Sequence[str] = ()
 
 
 def chunk_id(document_id: str, version: int, ordinal: int) -> str:
@@ -83,7 +84,7 @@ def chunk_id(document_id: str, version: int, ordinal: int) -> str:
 _STORE_TEXT = (
     update(versions)
     .where(versions.c.document_id == bindparam("of_document"), versions.c.version == bindparam("of_version"))
-    .values({name: bindparam(name) for name in ("text", "pages", "first_chunk", "chunk_count")})
+    .values({name: bindparam(name) for name in ("text", "pages", "warnings", "first_chunk", "chunk_count")})
 )
 
 
@@ -103,6 +104,7 @@ def store_chunks(connection: Connection, collection_id: str, contents: Sequence[
                 "of_version": content.version,
                 "text": content.text,
                 "pages": content.pages,
+                "warnings": list(content.warnings),
                 "first_chunk": first,
                 "chunk_count": count,
             }
@@ -124,6 +126,7 @@ def store_chunks(connection: Connection, collection_id: str, contents: Sequence[
                 "page_breaks": [list(each) for each in chunk.page_breaks],
                 "tokens": chunk.tokens,
                 "headings": list(chunk.headings),
+                "header": chunk.header,
                 "text": chunk.text,
                 "embedding": embedding.astype(_EMBEDDING_DTYPE).tobytes(),
             }
@@ -137,7 +140,9 @@ def store_chunks(connection: Connection, collection_id: str, contents: Sequence[
 def chunks_after(connection: Connection, collection_id: str, after: int, until: int) -> Iterator[IndexedChunk]:
     """Chunks with `after` < id ≤ `until`, ascending, streamed."""
     query = (
-        select(chunks.c.id, versions.c.first_chunk, chunks.c.embedding, chunks.c.headings, chunks.c.text)
+        select(
+            chunks.c.id, versions.c.first_chunk, chunks.c.embedding, chunks.c.headings, chunks.c.header, chunks.c.text
+        )
         .join(versions, (versions.c.document_id == chunks.c.document_id) & (versions.c.version == chunks.c.version))
         .where(chunks.c.collection_id == collection_id, chunks.c.id > after, chunks.c.id <= until)
         .order_by(chunks.c.id)
@@ -147,7 +152,7 @@ def chunks_after(connection: Connection, collection_id: str, after: int, until: 
             id=row.id,
             first_id=row.first_chunk,
             embedding=np.frombuffer(row.embedding, dtype=_EMBEDDING_DTYPE),
-            text=with_headings(tuple(row.headings), row.text),
+            text=with_context(tuple(row.headings), row.header, row.text),
         )
 
 
@@ -212,6 +217,7 @@ def _stored_chunk(row: Row[Any]) -> StoredChunk:
             page=row.page,
             headings=tuple(row.headings),
             tokens=row.tokens,
+            header=row.header,
             page_breaks=tuple((start, page) for start, page in row.page_breaks),
         ),
     )

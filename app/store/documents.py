@@ -362,6 +362,7 @@ def _select_documents() -> Select[Any]:
             versions.c.sha256,
             versions.c.pages,
             versions.c.chunk_count,
+            versions.c.warnings,
         )
         .join(collections, collections.c.id == documents.c.collection_id)
         .join(versions, (versions.c.document_id == documents.c.id) & (versions.c.version == documents.c.version))
@@ -388,6 +389,7 @@ def _document(row: Row[Any]) -> Document:
         pages=row.pages,
         chunks=row.chunk_count,
         metadata=row.metadata,
+        warnings=tuple(row.warnings or ()),
         created_at=datetime.fromtimestamp(row.created_at, UTC),
         updated_at=datetime.fromtimestamp(row.updated_at, UTC),
     )

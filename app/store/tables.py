@@ -19,6 +19,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData(
@@ -86,6 +87,7 @@ versions = Table(
     Column("chunk_count", Integer, nullable=False, default=0),
     Column("created_at", Double, nullable=False),
     Column("text", Text),  # normalised; what all offsets refer to
+    Column("warnings", JSON),
     PrimaryKeyConstraint("document_id", "version"),
     Index(None, "sha256"),
 )
@@ -104,6 +106,7 @@ chunks = Table(
     Column("page_breaks", JSON, nullable=False),
     Column("tokens", Integer, nullable=False),
     Column("headings", JSON, nullable=False),
+    Column("header", Text, nullable=False, server_default=text("''")),
     Column("text", Text, nullable=False),
     Column("embedding", LargeBinary, nullable=False),  # float16, little-endian
     PrimaryKeyConstraint("collection_id", "id"),

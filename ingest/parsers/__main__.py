@@ -15,6 +15,7 @@ import signal
 import struct
 import sys
 import threading
+from dataclasses import astuple
 from pathlib import Path
 from typing import IO, Any
 
@@ -53,7 +54,7 @@ def _answer(request: dict[str, str], limits: Limits) -> dict[str, Any]:
 
 def _as_json(parsed: Parsed) -> dict[str, Any]:
     return {
-        "sections": [(section.text, section.page, section.headings, section.joint) for section in parsed.sections],
+        "sections": [astuple(section) for section in parsed.sections],
         "pages": parsed.pages,
         "title": parsed.title,
         "warnings": parsed.warnings,

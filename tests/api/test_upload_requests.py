@@ -18,7 +18,7 @@ from tests.waiting import wait_until
 
 DOCUMENT_FIELDS = {
     "id", "collection", "external_id", "filename", "media_type", "bytes", "sha256", "version", "status", "progress",
-    "error", "pages", "chunks", "metadata", "created_at", "updated_at",
+    "error", "pages", "chunks", "metadata", "warnings", "created_at", "updated_at",
 }  # fmt: skip
 
 

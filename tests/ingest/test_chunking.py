@@ -34,7 +34,13 @@ def prose(sentences: int, words: int = 9) -> str:
 ALPHABETS = st.sampled_from(["ab c. ", "中文，。 ", "a.\n#|", "x", "\u0301a 。\n\n"])
 TEXTS = ALPHABETS.flatmap(lambda alphabet: st.text(alphabet=alphabet, max_size=400)) | st.text(max_size=200)
 SECTIONS = st.lists(
-    st.builds(Section, TEXTS, st.none() | st.integers(1, 5), st.sampled_from([(), ("A",), ("A", "B"), ("ab",)])),
+    st.builds(
+        Section,
+        TEXTS,
+        st.none() | st.integers(1, 5),
+        st.sampled_from([(), ("A",), ("A", "B"), ("ab",)]),
+        header=st.sampled_from(["", "a"]),
+    ),
     max_size=6,
 )
 
@@ -86,6 +92,19 @@ def test_bare_heading() -> None:
     """A heading without a body goes with the section that follows it."""
     _, chunks = chunks_of(Section("1 A", headings=("A",)), Section("A.1\n\nBody.", headings=("A", "A.1")), budget=99)
     assert [(piece.headings, piece.text) for piece in chunks] == [(("A", "A.1"), "1 A\n\nA.1\n\nBody.")]
+
+
+def test_tables() -> None:
+    """The parts of a long table know its header row, the first one by itself; no prose is in them."""
+    rows = "\n".join(f"Item {number} | {number} kg" for number in range(6))
+    table = Section(f"Name | Weight\n{rows}", header="Name | Weight")
+    _, chunks = chunks_of(Section("Before."), table, Section("After."), budget=20)
+    assert chunks[0].text == "Before."
+    assert chunks[-1].text == "After."
+    first, *others = chunks[1:-1]
+    assert first.text.startswith("Name | Weight\nItem 0")
+    assert (first.header, {part.header for part in others}) == ("", {"Name | Weight"})
+    assert all(part.indexed_text == f"Name | Weight\n{part.text}" for part in others)
 
 
 def test_pages() -> None:

@@ -27,6 +27,7 @@ from app.api.schemas import (
     TextIn,
     UploadedDocument,
     UploadedDocuments,
+    context_of,
 )
 from app.bootstrap import Core
 from app.errors import InvalidMetadata, InvalidRequest, PayloadTooLarge, UnsupportedMediaType
@@ -168,7 +169,7 @@ def read_chunks(
             chunk_id=stored.chunk_id,
             ordinal=stored.chunk.ordinal,
             page=stored.chunk.page,
-            headings=list(stored.chunk.headings),
+            headings=context_of(stored.chunk),
             start=stored.chunk.start,
             end=stored.chunk.end,
             tokens=stored.chunk.tokens,
