@@ -137,6 +137,36 @@ def restore(directory: Annotated[Path, typer.Argument(metavar="DIR", help="A fol
     typer.echo(f"Restored {found.extent} of {found.created_at} to {printable(str(settings.data_dir))}")
 
 
+@cli.command()
+def reindex(
+    collection: Annotated[str, typer.Argument(metavar="COLLECTION")],
+    model: Annotated[str | None, typer.Option("--model", help="A path, or a name on a hub.")] = None,
+    rollback: Annotated[bool, typer.Option("--rollback", help="Go back to the model before.")] = False,
+    prune: Annotated[bool, typer.Option("--prune", help="Remove what is left of other models.")] = False,
+) -> None:
+    """Give a collection another embedding model, while the old one answers; or go back."""
+    if [model is not None, rollback, prune].count(True) != 1:
+        raise typer.BadParameter("give one of --model, --rollback and --prune")
+    from app import reindexing
+    from app.bootstrap import build_core
+
+    name = printable(collection)
+    with build_core(Settings()) as core, _progress() as progress:
+        if prune:
+            reindexing.prune(core, collection, progress)
+            message = f"Nothing is left of other models of {name}."
+        elif rollback:
+            message = f"{name} answers with {reindexing.roll_back(core, collection, progress)} again."
+        elif model is not None and reindexing.reindex(core, collection, model, progress):
+            message = (
+                f"{name} answers with {model} from now on. `footnote reindex {name} --rollback` goes back; "
+                f"`--prune` removes what that needs."
+            )
+        else:
+            message = f"{name} answers with {model} already."
+    typer.echo(message)
+
+
 @documents_cli.command("add")
 def add_documents(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH…", exists=True, help="Files and folders.")],

@@ -12,7 +12,7 @@ import httpx
 from app.answering.answerer import Answerer
 from app.answering.openai_generator import OpenAIGenerator
 from app.config import Settings
-from app.embedding import BatchingEmbedder, load_embedder
+from app.embedding import Embedders, load_embedder
 from app.projection import Projection
 from app.retrieval.pipeline import Retriever
 from app.store.blobs import BlobStore
@@ -22,13 +22,13 @@ from app.store.database import Database, open_database
 
 @dataclass(frozen=True, slots=True)
 class Core:
-    """What server and worker share: the truth, its projection, and the embedder."""
+    """What server and worker share: the truth, its projection, and the embedding models."""
 
     settings: Settings
     database: Database
     blobs: BlobStore
     projection: Projection
-    embedder: BatchingEmbedder
+    embedders: Embedders
 
     def __enter__(self) -> Self:
         return self
@@ -36,12 +36,12 @@ class Core:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.embedder.close()
+        self.embedders.close()
         self.database.close()
 
 
 def build_core(settings: Settings) -> Core:
-    """Open the store; the embedder is made but does not load before `embedder.start()`."""
+    """Open the store; no model loads before `embedders.start()`."""
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     database = open_database(settings)
     with database.write() as connection:
@@ -52,8 +52,9 @@ def build_core(settings: Settings) -> Core:
         database=database,
         blobs=BlobStore(settings.blobs_dir),
         projection=Projection(database, settings.index_dir, clustered_from=settings.index_clustered_from),
-        embedder=BatchingEmbedder(
-            lambda: load_embedder(settings.embedding_model, device=settings.embedding_device, batch_size=batch_size),
+        embedders=Embedders(
+            settings.embedding_model,
+            lambda model: load_embedder(model, device=settings.embedding_device, batch_size=batch_size),
             batch_size=batch_size,
         ),
     )
@@ -64,7 +65,7 @@ def build_retriever(core: Core) -> Retriever:
     return Retriever(
         database=core.database,
         projection=core.projection,
-        embedder=core.embedder,
+        embedders=core.embedders,
         top_k=core.settings.top_k,
         candidates=core.settings.candidates,
     )

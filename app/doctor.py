@@ -17,7 +17,7 @@ from sqlalchemy.exc import DatabaseError
 from app.bootstrap import Core, build_core
 from app.cli_output import printable
 from app.config import Settings
-from app.errors import ConfigurationError, FootnoteError
+from app.errors import ConfigurationError, EmbeddingModelMismatch, FootnoteError
 from app.index.durable import exclusive
 from app.index.manifest import LOCK, collect_garbage
 from app.store import originals
@@ -25,6 +25,7 @@ from app.store.collections import list_collections
 from app.store.copies import database_file
 from app.store.documents import count_by_status
 from app.store.jobs import count_abandoned, count_by_state, hand_back
+from app.store.spaces import index_names
 from app.store.uploads import sweep_blobs
 from app.types import DocumentStatus, JobState
 
@@ -227,9 +228,9 @@ def _left(core: Core) -> set[Path]:
     stored, folders = core.blobs.stored(), list(core.settings.index_dir.glob("col_*"))
     with core.database.read() as connection:
         needed = originals.needed(connection)
-        collections = {collection.id for collection in list_collections(connection)}
+        names = index_names(connection)
     unused = {core.blobs.path(sha256) for sha256 in stored if sha256 not in needed}
-    deleted = {folder for folder in folders if folder.name not in collections}
+    deleted = {folder for folder in folders if folder.name not in names}
     uploads = core.settings.blobs_dir.glob("incoming/*")
     publishes = (file for folder in folders for pattern in (".*.tmp", "*/.*.tmp") for file in folder.glob(pattern))
     stale = {path for paths in (uploads, publishes) for path in paths if _is_stale(path)}
@@ -244,19 +245,20 @@ def _is_stale(path: Path) -> bool:
 
 
 def _embedding(core: Core) -> Iterator[Finding]:
-    configured = core.settings.embedding_model
     with core.database.read() as connection:
-        others = [
-            collection.name
-            for collection in list_collections(connection)
-            if collection.embedding_model not in (None, configured)
-        ]
-    if others:
-        yield Finding(
-            "Embedding model", False, f"{configured}, but these collections have another: {', '.join(others)}"
-        )
-    else:
-        yield Finding("Embedding model", True, configured)
+        collections = list_collections(connection)
+    refused = []
+    for collection in collections:
+        try:
+            core.embedders.model_of(collection)
+        except EmbeddingModelMismatch as error:
+            refused.append(error.message)
+        if collection.next_model is not None:
+            message = (
+                f"a reindex with {collection.next_model} is under way, or was interrupted: the same command goes on"
+            )
+            yield Finding(f"Reindex of {collection.name!r}", True, message)
+    yield Finding("Embedding model", not refused, " ".join(refused) or core.embedders.configured)
 
 
 def _disk(core: Core) -> Iterator[Finding]:
@@ -296,14 +298,12 @@ def _remove_leftovers(core: Core) -> Iterator[str]:
     """Each kind in the way in which a worker removes it."""
     with core.database.read() as connection:
         has_originals = bool(originals.needed(connection))
-        collections = {collection.id for collection in list_collections(connection)}
     before = _left(core)
     if has_originals:  # else it may be the wrong database: what it does not name is not garbage
         sweep_blobs(core.database, core.blobs)
+    core.projection.sweep()
     for folder in core.settings.index_dir.glob("col_*"):
-        if folder in before and folder.name not in collections:
-            core.projection.forget(folder.name)
-        elif (folder / LOCK).exists():
+        if (folder / LOCK).exists():
             with exclusive(folder / LOCK, _LOCK_TIMEOUT_SECONDS):
                 collect_garbage(folder)
     removed = len(before - _left(core))

@@ -20,6 +20,7 @@
     ├── StorageFull
     ├── Unavailable                 try again later
     │   ├── EmbedderUnavailable
+    │   ├── EmbeddingModelChanged
     │   ├── IndexUnavailable
     │   └── GenerationFailed        the language model's server
     │       └── GenerationInterrupted   … after the first token
@@ -164,6 +165,12 @@ class EmbedderUnavailable(Unavailable):
     """The embedding model is still loading, or could not be loaded."""
 
     code = "embedder_unavailable"
+
+
+class EmbeddingModelChanged(Unavailable):
+    """The collection has just been given another embedding model."""
+
+    code = "embedding_model_changed"
 
 
 class IndexUnavailable(Unavailable):

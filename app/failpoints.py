@@ -44,6 +44,12 @@ FailpointName = Literal[
     "manifest.written",
     "current.replaced",
     "garbage.collected",
+    # A reindex
+    "reindex.begun",
+    "reindex.stored",  # the embeddings of some chunks
+    "reindex.indexed",
+    "reindex.before_commit",  # of the switch
+    "reindex.switched",
 ]
 FAILPOINTS: frozenset[FailpointName] = frozenset(get_args(FailpointName))
 

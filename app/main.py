@@ -28,7 +28,7 @@ def create_app(settings: Settings | None = None, *, worker_problem: Callable[[],
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with core:
-            core.embedder.start(for_queries=True)
+            core.embedders.start(for_queries=True)
             async with httpx.AsyncClient() as client:
                 retriever = build_retriever(core)
                 app.state.services = Services(

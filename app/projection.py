@@ -28,6 +28,7 @@ from app.store.collections import get_collection_by_id, list_collections
 from app.store.database import Database
 from app.store.documents import live_ranges
 from app.store.filters import compile_filter
+from app.store.spaces import index_name, index_names
 from app.types import Collection, Quantization
 
 logger = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ class _Live:
 
 
 class Projection:
-    """The indexes of all collections, one directory each. Safe to use from many threads and several processes."""
+    """The indexes of all collections, one directory a space. Safe to use from many threads and several processes."""
 
     def __init__(self, database: Database, directory: Path, *, clustered_from: int = DEFAULT_CLUSTERED_FROM) -> None:
         """A merged segment of `clustered_from` rows and more is searched by clusters."""
@@ -52,19 +53,20 @@ class Projection:
         self._directory = directory
         self._clustered_from = clustered_from
         self._lock = threading.Lock()
-        self._indexes: dict[str, LocalIndex] = {}
+        self._indexes: dict[str, tuple[str, LocalIndex]] = {}  # by collection: the name, and the index
         self._live: dict[str, OrderedDict[str, _Live]] = {}  # by collection, then by filter
         self._publishers: dict[str, threading.Lock] = {}
 
     def index(self, collection: Collection) -> LocalIndex | None:
-        """The collection's index; None until something was embedded for it."""
-        if collection.embedding_dimension is None:
+        """The index of the collection's space; None until something was embedded for it."""
+        if collection.space is None or collection.embedding_dimension is None:
             return None
+        name = index_name(collection.id, collection.space)
         with self._lock:
-            index = self._indexes.get(collection.id)
-            if index is None:
-                index = LocalIndex(self._directory / collection.id, collection.embedding_dimension)
-                self._indexes[collection.id] = index
+            known, index = self._indexes.get(collection.id, (None, None))
+            if index is None or known != name:
+                index = LocalIndex(self._directory / name, collection.embedding_dimension)
+                self._indexes[collection.id] = (name, index)
             return index
 
     def allowed(self, connection: Connection, collection: Collection, filters: Mapping[str, Any] | None) -> IdSet:
@@ -99,31 +101,36 @@ class Projection:
         Safe to call from anywhere at any time; a damaged index is rebuilt on the way. Threads that wait here for
         another one's publish usually find that it took up their changes too.
         """
-        with self._publishing(collection_id):
-            index = self._index_of(collection_id)
-            if index is None:
-                return
+        self.follow(self._collection(collection_id))
+
+    def follow(self, collection: Collection, until: int | None = None) -> None:
+        """The same in the space that `collection` names, with the changes up to a sequence number; `sync` in all else.
+
+        Raises `StorageFull`, and `IndexUnavailable` where chunks have no embedding in that space.
+        """
+        index = self.index(collection)
+        if index is None:
+            return
+        with self._publishing(collection.id):
             try:
-                self._follow(collection_id, index)
+                self._follow(collection, index, until)
             except IndexDamaged as error:
-                logger.warning("index of %s: %s", collection_id, error.message)
-                self._rebuild(collection_id, index)
+                logger.warning("index of %s: %s", collection.id, error.message)
+                self._rebuild(collection, index, until)
 
     def rebuild(self, collection_id: str, progress: Callable[[int], None] | None = None) -> None:
         """Make the index anew from the database, without embedding again. `progress` is told the chunks so far."""
         with self._publishing(collection_id):
-            index = self._index_of(collection_id)
+            collection = self._collection(collection_id)
+            index = self.index(collection)
             if index is not None:
-                self._rebuild(collection_id, index, progress)
+                self._rebuild(collection, index, progress=progress)
 
     def sync_all(self) -> None:
-        """Every collection; and the directories of deleted ones are removed."""
-        # Listed before the collections: whatever is not among those is of a deleted one, not of a new one.
-        found = [path.name for path in self._directory.glob("col_*")]
+        """Every collection; and the directories of deleted ones, and of spaces that are gone, are removed."""
+        self.sweep()
         with self._database.read() as connection:
             collections = list_collections(connection)
-        for deleted in set(found).difference(collection.id for collection in collections):
-            self.forget(deleted)
         _for_each(collections, lambda collection: self.sync(collection.id))
 
     def merge(self, should_stop: Callable[[], bool]) -> bool:
@@ -133,7 +140,7 @@ class Projection:
         merged = []
 
         def merge(collection: Collection) -> None:
-            if not should_stop() and self._merge(collection, should_stop):
+            if not should_stop() and self.merge_one(collection, should_stop):
                 merged.append(collection)
 
         _for_each(collections, merge)
@@ -144,7 +151,17 @@ class Projection:
         with self._lock:
             for known in (self._indexes, self._live, self._publishers):
                 known.pop(collection_id, None)
-        shutil.rmtree(self._directory / collection_id, ignore_errors=True)
+        for folder in self._directory.glob(index_name(collection_id, "*")):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Remove the directories that belong to no collection, or to a space of it that is gone."""
+        # Listed before the spaces: whatever is not among those is of an old one, not of a new one.
+        found = [path.name for path in self._directory.glob("col_*")]
+        with self._database.read() as connection:
+            needed = index_names(connection)
+        for name in set(found) - needed:
+            shutil.rmtree(self._directory / name, ignore_errors=True)
 
     def heal(self, collection_id: str) -> None:
         """After a search met a damaged index: rebuild it from the database, unless another thread just did.
@@ -152,9 +169,10 @@ class Projection:
         Raises `IndexUnavailable` where it cannot be written.
         """
         with _writing(), self._publishing(collection_id):
-            index = self._index_of(collection_id)
+            collection = self._collection(collection_id)
+            index = self.index(collection)
             if index is not None and index.verify():
-                self._rebuild(collection_id, index)
+                self._rebuild(collection, index)
 
     def catch_up(self, collection_id: str) -> None:
         """`sync` for a search. Raises `IndexUnavailable` where the index cannot be written."""
@@ -188,7 +206,8 @@ class Projection:
                 found.append(f"the {leg} index holds {len(surplus)} chunks that are no longer in the database")
         return found
 
-    def _merge(self, collection: Collection, should_stop: Callable[[], bool]) -> bool:
+    def merge_one(self, collection: Collection, should_stop: Callable[[], bool]) -> bool:
+        """The next merge in the space that `collection` names; False where there is nothing to merge."""
         index = self.index(collection)
         if index is None:
             return False
@@ -207,29 +226,37 @@ class Projection:
         with self._lock:
             return self._publishers.setdefault(collection_id, threading.Lock())
 
-    def _index_of(self, collection_id: str) -> LocalIndex | None:
+    def _collection(self, collection_id: str) -> Collection:
         with self._database.read() as connection:
-            return self.index(get_collection_by_id(connection, collection_id))
+            return get_collection_by_id(connection, collection_id)
 
-    def _follow(self, collection_id: str, index: LocalIndex) -> None:
+    def _follow(self, collection: Collection, index: LocalIndex, until: int | None) -> None:
         # Before the snapshot of the database: what another process publishes in between is skipped, and not taken for
         # an index that is ahead.
         checkpoint = index.checkpoint()
         with self._database.read() as connection:
-            sequence = get_collection_by_id(connection, collection_id).sequence
+            sequence = get_collection_by_id(connection, collection.id).sequence
             if checkpoint > sequence:
                 raise IndexDamaged("It is ahead of the database, which seems to be an older copy.")
-            entries = _entries(connection, collection_id, checkpoint, sequence)
-            removed = chunk_store.removals_after(connection, collection_id, checkpoint, sequence)
+            sequence = sequence if until is None else min(sequence, until)
+            entries = _entries(connection, collection, checkpoint, sequence)
+            removed = chunk_store.removals_after(connection, collection.id, checkpoint, sequence)
             first = next(entries, None)
             if first is not None or removed:
                 index.publish(chain([first] if first else [], entries), removed, sequence)
 
-    def _rebuild(self, collection_id: str, index: LocalIndex, progress: Callable[[int], None] | None = None) -> None:
-        logger.info("rebuilding the index of %s", collection_id)
+    def _rebuild(
+        self,
+        collection: Collection,
+        index: LocalIndex,
+        until: int | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> None:
+        logger.info("rebuilding the index of %s", collection.id)
         with self._database.read() as connection:
-            sequence = get_collection_by_id(connection, collection_id).sequence
-            index.rebuild(_counted(_entries(connection, collection_id, 0, sequence), progress), sequence)
+            sequence = get_collection_by_id(connection, collection.id).sequence
+            sequence = sequence if until is None else min(sequence, until)
+            index.rebuild(_counted(_entries(connection, collection, 0, sequence), progress), sequence)
 
 
 @contextmanager
@@ -266,8 +293,8 @@ def _followed(
     return live.ids.changed([*removed, *(first for first, _ in changed)], found)
 
 
-def _entries(connection: Connection, collection_id: str, after: int, until: int) -> Iterator[IndexEntry]:
-    for chunk in chunk_store.chunks_after(connection, collection_id, after, until):
+def _entries(connection: Connection, collection: Collection, after: int, until: int) -> Iterator[IndexEntry]:
+    for chunk in chunk_store.chunks_after(connection, collection.id, collection.space or 1, after, until):
         yield IndexEntry(chunk.id, chunk.first_id, chunk.embedding, chunk.text)
 
 

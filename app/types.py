@@ -61,8 +61,11 @@ class Collection:
 
     id: str
     name: str
-    embedding_model: str | None  # of the first document that was embedded; None until then
+    space: int | None  # of its embeddings; None until the first document was embedded
+    embedding_model: str | None
     embedding_dimension: int | None
+    is_model_chosen: bool  # for this collection, whatever model is configured
+    next_model: str | None  # that a reindex is bringing
     settings: Mapping[str, Any]  # prompt, examples, retrieval: see `app.api.schemas.CollectionSettings`
     sequence: int  # grows with every change of the collection's chunks; the projection follows it
     created_at: datetime

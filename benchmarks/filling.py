@@ -26,9 +26,10 @@ from app.config import DEFAULT_EMBEDDING_MODEL
 from app.errors import CollectionNotFound
 from app.projection import Projection
 from app.store.chunks import VersionContent, store_chunks
-from app.store.collections import create_collection, get_collection, record_embedding_model
+from app.store.collections import create_collection, get_collection
 from app.store.database import Database
 from app.store.documents import NewVersion, get_documents, insert_document, make_live
+from app.store.spaces import bind_model
 from app.types import Chunk, Collection
 from benchmarks.processes import peak_bytes
 from benchmarks.vectors import DIMENSION, ROWS_PER_DOCUMENT, TEXTS, Corpus, Rows, open_corpus
@@ -162,7 +163,7 @@ def store_rows(database: Database, first: int, texts: Sequence[str], vectors: Ro
             chunks = _chunks(texts[part.start : part.stop])
             embeddings = vectors[part.start : part.stop].astype(np.float32)
             contents.append(VersionContent(document_id, 1, joined, None, chunks, embeddings))
-        store_chunks(connection, collection.id, contents)
+        store_chunks(connection, collection.id, DEFAULT_EMBEDDING_MODEL, contents)
     return [content.document_id for content in contents]
 
 
@@ -195,8 +196,8 @@ def _collection(connection: Connection, now: float) -> Collection:
         return get_collection(connection, COLLECTION)
     except CollectionNotFound:
         collection = create_collection(connection, COLLECTION, {}, now)
-        record_embedding_model(connection, collection, DEFAULT_EMBEDDING_MODEL, DIMENSION)
-        return collection
+        bind_model(connection, collection.id, DEFAULT_EMBEDDING_MODEL, DIMENSION)
+        return get_collection(connection, COLLECTION)
 
 
 def _parts(span: range, size: int) -> list[range]:

@@ -51,14 +51,14 @@ def worker(
             max_pages=settings.max_pages,
         ) as parsers,
     ):
-        core.embedder.start()
+        embedder = core.embedders.start()
         parsers.warm()
-        core.embedder.wait()  # no job is claimed, and no attempt counted, before the model is there
+        embedder.wait()  # no job is claimed, and no attempt counted, before the model is there
         pipeline = Pipeline(
             database=core.database,
             blobs=core.blobs,
             projection=core.projection,
-            embedder=core.embedder,
+            embedders=core.embedders,
             parsers=parsers,
             chunk_tokens=settings.chunk_tokens,
             chunk_overlap_tokens=settings.chunk_overlap_tokens,

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.embedding import Embedder, Vectors
+from app.embedding import Embedder, Embedders, Vectors
 from app.errors import EmptyDocument, LeaseLost
 from app.failpoints import failpoint
 from app.projection import Projection
 from app.store import documents, jobs
 from app.store.blobs import BlobStore
 from app.store.chunks import VersionContent, store_chunks
-from app.store.collections import get_collection_by_id, record_embedding_model
+from app.store.collections import get_collection_by_id
 from app.store.database import Database
 from app.telemetry import timed
-from app.types import Chunk, Document, DocumentStatus, Job
+from app.types import Chunk, Collection, Document, DocumentStatus, Job
 from ingest.chunking import chunk
 from ingest.sandbox import ParserPool
 from ingest.sections import assemble
@@ -56,7 +56,7 @@ class Pipeline:
         database: Database,
         blobs: BlobStore,
         projection: Projection,
-        embedder: Embedder,
+        embedders: Embedders,
         parsers: ParserPool,
         chunk_tokens: int,
         chunk_overlap_tokens: int,
@@ -65,7 +65,7 @@ class Pipeline:
         self._database = database
         self._blobs = blobs
         self._projection = projection
-        self._embedder = embedder
+        self._embedders = embedders
         self._parsers = parsers
         self._chunk_tokens = chunk_tokens
         self._chunk_overlap_tokens = chunk_overlap_tokens
@@ -81,9 +81,14 @@ class Pipeline:
         prepared: list[Prepared] = []
         with self._database.read() as connection:
             found = documents.get_documents(connection, [job.document_id for job in batch])
+            ids = {document.collection_id for document in found.values()}
+            collections = {collection_id: get_collection_by_id(connection, collection_id) for collection_id in ids}
         for job in batch:
             try:
-                prepared.append(self._prepare(job, found.get(job.document_id)))
+                document = found.get(job.document_id)
+                if document is None or document.version != job.version:
+                    raise LeaseLost
+                prepared.append(self._prepare(job, document, self._embedders.of(collections[document.collection_id])))
             except Exception as error:
                 outcomes[job] = error
         by_collection: dict[str, list[Prepared]] = {}
@@ -91,25 +96,24 @@ class Pipeline:
             by_collection.setdefault(each.document.collection_id, []).append(each)
         for collection_id, of_collection in by_collection.items():
             try:
-                outcomes.update(self._bring_to_ready(collection_id, of_collection, should_stop))
+                outcomes.update(self._bring_to_ready(collections[collection_id], of_collection, should_stop))
             except Exception as error:  # of this collection: another model, or deleted meanwhile
                 outcomes.update((each.job, error) for each in of_collection)
         return outcomes
 
     def _bring_to_ready(
-        self, collection_id: str, prepared: Sequence[Prepared], should_stop: Callable[[], bool]
+        self, collection: Collection, prepared: Sequence[Prepared], should_stop: Callable[[], bool]
     ) -> dict[Job, Exception | None]:
         fresh = [each for each in prepared if each.chunks]
         if fresh:
-            self._store(collection_id, fresh, self._embed(fresh, should_stop))
+            embedder = self._embedders.of(collection)
+            self._store(collection.id, fresh, embedder.name, self._embed(fresh, embedder, should_stop))
         with timed("publish"):
-            self._projection.sync(collection_id)
+            self._projection.sync(collection.id)
         failpoint("index.synced")
         return self._make_live(prepared)
 
-    def _prepare(self, job: Job, document: Document | None) -> Prepared:
-        if document is None or document.version != job.version:
-            raise LeaseLost
+    def _prepare(self, job: Job, document: Document, embedder: Embedder) -> Prepared:
         if document.chunks:
             return Prepared(job, document)
         with timed("parse"):
@@ -122,15 +126,15 @@ class Pipeline:
             chunks = chunk(
                 text,
                 spans,
-                self._embedder.count_tokens,
-                budget=min(self._chunk_tokens, self._embedder.max_tokens),
+                embedder.count_tokens,
+                budget=min(self._chunk_tokens, embedder.max_tokens),
                 overlap=self._chunk_overlap_tokens,
             )
         if not chunks:
             raise EmptyDocument
         return Prepared(job, document, text, parsed.pages, parsed.warnings, tuple(chunks))
 
-    def _embed(self, prepared: Sequence[Prepared], should_stop: Callable[[], bool]) -> Vectors:
+    def _embed(self, prepared: Sequence[Prepared], embedder: Embedder, should_stop: Callable[[], bool]) -> Vectors:
         """The embeddings of all chunks of all documents, one after the other."""
         texts = [chunk.indexed_text for each in prepared for chunk in each.chunks]
         parts: list[Vectors] = []
@@ -139,11 +143,11 @@ class Pipeline:
                 raise Stopping
             self._report(prepared, DocumentStatus.EMBEDDING, at)
             with timed("embed"):
-                parts.append(self._embedder.embed_documents(texts[at : at + _CHUNKS_PER_REPORT]))
+                parts.append(embedder.embed_documents(texts[at : at + _CHUNKS_PER_REPORT]))
         failpoint("job.embedded")
         return np.concatenate(parts)
 
-    def _store(self, collection_id: str, prepared: Sequence[Prepared], embeddings: Vectors) -> None:
+    def _store(self, collection_id: str, prepared: Sequence[Prepared], model: str, embeddings: Vectors) -> None:
         """One transaction for all; a document whose lease is lost is left out."""
         parts = np.split(embeddings, np.cumsum([len(each.chunks) for each in prepared])[:-1])
         with timed("store"), self._database.write() as connection:
@@ -156,9 +160,7 @@ class Pipeline:
                 if each.job in held
             ]
             if contents:
-                collection = get_collection_by_id(connection, collection_id)
-                record_embedding_model(connection, collection, self._embedder.name, self._embedder.dimension)
-                store_chunks(connection, collection_id, contents)
+                store_chunks(connection, collection_id, model, contents)
             failpoint("chunks.before_commit")
         failpoint("chunks.stored")
 

@@ -17,6 +17,7 @@ from app.bootstrap import Core, build_core
 from app.config import Settings
 from app.doctor import run
 from app.store.collections import create_collection
+from app.store.spaces import index_name
 from app.types import DocumentStatus
 from tests.store.library import Library
 
@@ -84,7 +85,7 @@ def test_a_damaged_index_is_made_anew_and_no_other(library: Library, core: Core,
         other = create_collection(connection, "other", {}, time.time())
     library.ingest("Elsewhere.", collection="other")
     core.projection.sync_all()
-    sound = settings.index_dir / other.id
+    sound = settings.index_dir / index_name(other.id, 1)
     before = (sound / "CURRENT").read_bytes()
     segment = next(damaged.glob("segments/*.ids"))
     segment.write_bytes(bytes([segment.read_bytes()[0] ^ 1]) + segment.read_bytes()[1:])

@@ -3,5 +3,6 @@
 from app.embedding.batching import BatchingEmbedder
 from app.embedding.models import load_embedder
 from app.embedding.protocol import Embedder, Vector, Vectors
+from app.embedding.registry import Embedders
 
-__all__ = ["BatchingEmbedder", "Embedder", "Vector", "Vectors", "load_embedder"]
+__all__ = ["BatchingEmbedder", "Embedder", "Embedders", "Vector", "Vectors", "load_embedder"]

@@ -22,6 +22,7 @@ from app.index.analysis import analyse
 logger = logging.getLogger(__name__)
 
 HASHING_MODEL = "hashing"
+_DIMENSIONS, _FEWER_DIMENSIONS = 64, 32
 # The names of prompts, by which sentence-transformers' own `encode_query` and `encode_document` go.
 _QUERY_PROMPTS, _DOCUMENT_PROMPTS = ("query",), ("document", "passage", "corpus")
 _SMALL_PARAMETERS = 50_000_000
@@ -35,6 +36,8 @@ def load_embedder(name: str, *, device: str, batch_size: int) -> Embedder:
     """The embedder of that name. Raises `ConfigurationError`."""
     if name == HASHING_MODEL:
         return HashingEmbedder()
+    if name == f"{HASHING_MODEL}-{_FEWER_DIMENSIONS}":
+        return HashingEmbedder(_FEWER_DIMENSIONS)
     return SentenceTransformerEmbedder(name, device=device, batch_size=batch_size)
 
 
@@ -102,12 +105,12 @@ class SentenceTransformerEmbedder:
 class HashingEmbedder:
     """A bag of hashed terms: deterministic and instant, for tests. Not for finding anything worth finding."""
 
-    name = HASHING_MODEL
     max_tokens = 256
     passes_at_once = 1
 
-    def __init__(self, dimension: int = 64) -> None:
+    def __init__(self, dimension: int = _DIMENSIONS) -> None:
         self.dimension = dimension
+        self.name = HASHING_MODEL if dimension == _DIMENSIONS else f"{HASHING_MODEL}-{dimension}"
 
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
         return np.stack([self._embed(text) for text in texts]) if texts else np.empty((0, self.dimension), np.float32)

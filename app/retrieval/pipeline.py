@@ -11,8 +11,8 @@ import anyio.to_thread
 from anyio import CapacityLimiter
 
 from app.cores import available_cores
-from app.embedding import BatchingEmbedder, Vector
-from app.errors import EmbeddingModelMismatch, IndexDamaged, IndexUnavailable
+from app.embedding import Embedders, Vector
+from app.errors import EmbeddingModelChanged, IndexDamaged, IndexUnavailable
 from app.index.idset import IdSet
 from app.index.protocol import IndexSnapshot
 from app.projection import Projection
@@ -27,6 +27,7 @@ from app.types import Collection, Passage, Scores
 # Half, when the embedder knows every token of the query: the best measured on English (docs/decisions/0004).
 DENSE_WEIGHT = 0.5
 _MENDERS = 2
+_MOST_MODELS = 3  # that are tried, where a collection's model changes under a search
 
 
 class _IndexUnready(Exception):
@@ -34,6 +35,13 @@ class _IndexUnready(Exception):
 
     def __init__(self, mend: Callable[[], None]) -> None:
         self.mend = mend
+
+
+class _OtherModel(Exception):
+    """The collection's model is not the one that has embedded the query."""
+
+    def __init__(self, model: str) -> None:
+        self.model = model
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +58,9 @@ class Retrieval:
 @dataclass(frozen=True, slots=True)
 class _Request:
     query: str
+    model: str
     vector: Vector
+    coverage: float
     collection: str
     top_k: int | None
     filters: Mapping[str, Any] | None
@@ -65,7 +75,6 @@ class _Found:
     request: _Request
     collection: Collection
     top_k: int
-    coverage: float
     dense_weight: float
     candidates: Sequence[Candidate]
 
@@ -74,12 +83,13 @@ class Retriever:
     """Searches one collection at a time."""
 
     def __init__(
-        self, *, database: Database, projection: Projection, embedder: BatchingEmbedder, top_k: int, candidates: int
+        self, *, database: Database, projection: Projection, embedders: Embedders, top_k: int, candidates: int
     ) -> None:
         """`top_k` passages from so many `candidates` of each leg, unless the collection says otherwise."""
         self._database = database
         self._projection = projection
-        self._embedder = embedder
+        self._embedders = embedders
+        self._models: dict[str, str] = {}  # of the collections that have another one than the configured, by name
         self._top_k = top_k
         self._candidates = candidates
         # More threads would only take Python's lock from each other, and the first wait for the last of many.
@@ -99,11 +109,23 @@ class Retriever:
 
         Raises `CollectionNotFound`, `InvalidFilter`, `EmbedderUnavailable`, `EmbeddingModelMismatch`.
         """
+        for _ in range(_MOST_MODELS):
+            try:
+                return await self._retrieve(query, collection, top_k, filters, explain)
+            except _OtherModel as other:  # it was reindexed, or made anew
+                self._models[collection] = other.model
+        raise EmbeddingModelChanged
+
+    async def _retrieve(
+        self, query: str, collection: str, top_k: int | None, filters: Mapping[str, Any] | None, explain: bool
+    ) -> Retrieval:
         timings: dict[str, float] = {}
-        with self._embedder.asking():
+        model = self._models.get(collection, self._embedders.configured)
+        embedder = self._embedders.get(model)
+        with embedder.asking():
             with timed("embed", timings):
-                vector = await self._embedder.embed_query(query)
-            request = _Request(query, vector, collection, top_k, filters, explain)
+                vector = await embedder.embed_query(query)
+            request = _Request(query, model, vector, embedder.coverage(query), collection, top_k, filters, explain)
             with timed("search", timings):
                 try:
                     found = await self._searches.ask(request)
@@ -138,6 +160,7 @@ class Retriever:
                     found = []
                     for request in requests:
                         collection, index = collections[request.collection], indexes[request.collection]
+                        self._require_its_model(request, collection)
                         allowed = self._projection.allowed(connection, collection, request.filters)
                         found.append(self._search(request, collection, index, allowed))
                     stored = {
@@ -155,9 +178,8 @@ class Retriever:
         return [_retrieval(each, stored[each.collection.id]) for each in found]
 
     def _search(self, request: _Request, collection: Collection, index: IndexSnapshot | None, allowed: IdSet) -> _Found:
-        coverage = self._embedder.coverage(request.query)
         weight = collection.settings.get("dense_weight")
-        dense_weight = DENSE_WEIGHT * coverage if weight is None else float(weight)
+        dense_weight = DENSE_WEIGHT * request.coverage if weight is None else float(weight)
         top_k = request.top_k or int(collection.settings.get("top_k") or self._top_k)
         limit = int(collection.settings.get("candidates") or self._candidates)
         candidates: list[Candidate] = []
@@ -171,7 +193,7 @@ class Retriever:
             except IndexDamaged as error:
                 raise _IndexUnready(partial(self._projection.heal, collection.id)) from error
             candidates = fuse(dense, lexical, dense_weight, limit=None if request.explain else top_k)
-        return _Found(request, collection, top_k, coverage, dense_weight, candidates)
+        return _Found(request, collection, top_k, dense_weight, candidates)
 
     def _is_open(self, collection: Collection) -> bool:
         index = self._projection.index(collection)
@@ -181,19 +203,18 @@ class Retriever:
             return False  # to open it tells why
 
     def _open(self, collection: Collection) -> IndexSnapshot | None:
-        self._require_same_model(collection)
         index = self._projection.index(collection)
         try:
             return None if index is None else index.snapshot()
         except IndexDamaged as error:
             raise _IndexUnready(partial(self._projection.heal, collection.id)) from error
 
-    def _require_same_model(self, collection: Collection) -> None:
-        if collection.embedding_model not in (None, self._embedder.name):
-            raise EmbeddingModelMismatch(
-                f"Collection {collection.name!r} was embedded with {collection.embedding_model}; "
-                f"the configured model is {self._embedder.name}."
-            )
+    def _require_its_model(self, request: _Request, collection: Collection) -> None:
+        model = self._embedders.model_of(collection)
+        if collection.next_model is not None:
+            self._embedders.get(collection.next_model)  # so that it is there when it takes over
+        if request.model != model:
+            raise _OtherModel(model)
 
 
 def _retrieval(found: _Found, stored: Mapping[int, StoredChunk]) -> Retrieval:
@@ -201,7 +222,7 @@ def _retrieval(found: _Found, stored: Mapping[int, StoredChunk]) -> Retrieval:
     return Retrieval(
         query=found.request.query,
         passages=passages[: found.top_k],
-        coverage=found.coverage,
+        coverage=found.request.coverage,
         timings_ms={},
         explain=_explain(found, stored) if found.request.explain else None,
     )
@@ -249,4 +270,4 @@ def _explain(search: _Found, stored: Mapping[int, StoredChunk]) -> dict[str, Any
                 "dropped": dropped,
             }
         )
-    return {"dense_weight": search.dense_weight, "coverage": search.coverage, "candidates": rows}
+    return {"dense_weight": search.dense_weight, "coverage": search.request.coverage, "candidates": rows}

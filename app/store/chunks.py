@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Connection, Row, Select, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, case, func, insert, select, update
 
+from app.errors import IndexUnavailable
 from app.store.collections import advance_sequence
-from app.store.tables import chunks, documents, removals, versions
+from app.store.spaces import EMBEDDING_DTYPE, bind_model
+from app.store.tables import chunks, documents, embeddings, removals, versions
 from app.types import Chunk, with_context
 
-_EMBEDDING_DTYPE = np.dtype("<f2")
 # SQLite allows 32,766 bound values a statement; a thousand ids at a time is quick in every database.
 _IDS_PER_QUERY = 1000
 
@@ -88,11 +89,13 @@ _STORE_TEXT = (
 )
 
 
-def store_chunks(connection: Connection, collection_id: str, contents: Sequence[VersionContent]) -> int:
+def store_chunks(connection: Connection, collection_id: str, model: str, contents: Sequence[VersionContent]) -> int:
     """Store the texts and chunks of some versions, numbered one after the other. Returns the last id.
 
-    Nothing of it is live yet: `app.store.documents.make_live` comes after the index has taken it up.
+    Nothing of it is live yet: `app.store.documents.make_live` comes after the index has taken it up. Raises
+    `EmbeddingModelMismatch`, `EmbeddingModelChanged`: the collection has another model than the one that embedded them.
     """
+    space = bind_model(connection, collection_id, model, contents[0].embeddings.shape[1])
     counts = [len(content.chunks) for content in contents]
     last = advance_sequence(connection, collection_id, sum(counts))
     firsts = list(accumulate(counts[:-1], initial=last - sum(counts) + 1))
@@ -128,7 +131,8 @@ def store_chunks(connection: Connection, collection_id: str, contents: Sequence[
                 "headings": list(chunk.headings),
                 "header": chunk.header,
                 "text": chunk.text,
-                "embedding": embedding.astype(_EMBEDDING_DTYPE).tobytes(),
+                "space": space,
+                "embedding": embedding.astype(EMBEDDING_DTYPE).tobytes(),
             }
             for content, first in zip(contents, firsts, strict=True)
             for i, (chunk, embedding) in enumerate(zip(content.chunks, content.embeddings, strict=True))
@@ -137,21 +141,33 @@ def store_chunks(connection: Connection, collection_id: str, contents: Sequence[
     return last
 
 
-def chunks_after(connection: Connection, collection_id: str, after: int, until: int) -> Iterator[IndexedChunk]:
-    """Chunks with `after` < id ≤ `until`, ascending, streamed."""
+def chunks_after(
+    connection: Connection, collection_id: str, space: int, after: int, until: int
+) -> Iterator[IndexedChunk]:
+    """Chunks with `after` < id ≤ `until`, ascending, streamed, with their embeddings in one space.
+
+    Raises `IndexUnavailable` for a chunk that has none.
+    """
+    embedding = case((chunks.c.space == space, chunks.c.embedding), else_=embeddings.c.embedding).label("embedding")
     query = (
-        select(
-            chunks.c.id, versions.c.first_chunk, chunks.c.embedding, chunks.c.headings, chunks.c.header, chunks.c.text
+        select(chunks.c.id, versions.c.first_chunk, embedding, chunks.c.headings, chunks.c.header, chunks.c.text)
+        .outerjoin(
+            embeddings,
+            (embeddings.c.collection_id == chunks.c.collection_id)
+            & (embeddings.c.chunk_id == chunks.c.id)
+            & (embeddings.c.space == space),
         )
         .join(versions, (versions.c.document_id == chunks.c.document_id) & (versions.c.version == chunks.c.version))
         .where(chunks.c.collection_id == collection_id, chunks.c.id > after, chunks.c.id <= until)
         .order_by(chunks.c.id)
     )
     for row in connection.execution_options(yield_per=_IDS_PER_QUERY).execute(query):
+        if row.embedding is None:
+            raise IndexUnavailable("Chunks lack their embeddings; `footnote reindex` makes them.")
         yield IndexedChunk(
             id=row.id,
             first_id=row.first_chunk,
-            embedding=np.frombuffer(row.embedding, dtype=_EMBEDDING_DTYPE),
+            embedding=np.frombuffer(row.embedding, dtype=EMBEDDING_DTYPE),
             text=with_context(tuple(row.headings), row.header, row.text),
         )
 

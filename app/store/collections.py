@@ -10,15 +10,24 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from app.errors import CollectionExists, CollectionNotFound, EmbeddingModelMismatch
-from app.store.tables import collections, documents
+from app.errors import CollectionExists, CollectionNotFound
+from app.store.tables import collections, documents, spaces
 from app.types import Collection
 
 DEFAULT_COLLECTION = "default"
 
+_next_space = spaces.alias("next")
+_COLLECTIONS = (
+    select(collections, spaces.c.model, spaces.c.dimension, spaces.c.is_chosen, _next_space.c.model.label("next_model"))
+    .outerjoin(spaces, (spaces.c.collection_id == collections.c.id) & (spaces.c.number == collections.c.space))
+    .outerjoin(
+        _next_space,
+        (_next_space.c.collection_id == collections.c.id) & (_next_space.c.number == collections.c.next_space),
+    )
+)
 # Every search runs one of these. Made once: to put a statement together takes longer than to run it.
-_BY_NAME = select(collections).where(collections.c.name == bindparam("name"))
-_BY_ID = select(collections).where(collections.c.id == bindparam("id"))
+_BY_NAME = _COLLECTIONS.where(collections.c.name == bindparam("name"))
+_BY_ID = _COLLECTIONS.where(collections.c.id == bindparam("id"))
 
 
 def create_collection(connection: Connection, name: str, settings: Mapping[str, Any], now: float) -> Collection:
@@ -60,9 +69,15 @@ def get_collection_by_id(connection: Connection, collection_id: str) -> Collecti
     return _collection(row)
 
 
+def lock_collection(connection: Connection, collection_id: str) -> Collection:
+    """The collection, which nobody else changes until the transaction ends. Raises `CollectionNotFound`."""
+    connection.execute(select(collections.c.id).where(collections.c.id == collection_id).with_for_update())
+    return get_collection_by_id(connection, collection_id)
+
+
 def list_collections(connection: Connection) -> list[Collection]:
     """All of them, by name."""
-    return [_collection(row) for row in connection.execute(select(collections).order_by(collections.c.name))]
+    return [_collection(row) for row in connection.execute(_COLLECTIONS.order_by(collections.c.name))]
 
 
 def count_documents(connection: Connection) -> dict[str, int]:
@@ -100,24 +115,15 @@ def advance_sequence(connection: Connection, collection_id: str, count: int = 1)
     return int(last)
 
 
-def record_embedding_model(connection: Connection, collection: Collection, model: str, dimension: int) -> None:
-    """Bind the collection to the model of its first embedding. Raises `EmbeddingModelMismatch`."""
-    if collection.embedding_model is None:
-        statement = update(collections).where(collections.c.id == collection.id)
-        connection.execute(statement.values(embedding_model=model, embedding_dimension=dimension))
-    elif (collection.embedding_model, collection.embedding_dimension) != (model, dimension):
-        raise EmbeddingModelMismatch(
-            f"Collection {collection.name!r} was embedded with {collection.embedding_model} "
-            f"({collection.embedding_dimension} dimensions), but the configured model is {model} ({dimension})."
-        )
-
-
 def _collection(row: Row[Any]) -> Collection:
     return Collection(
         id=row.id,
         name=row.name,
-        embedding_model=row.embedding_model,
-        embedding_dimension=row.embedding_dimension,
+        space=row.space,
+        embedding_model=row.model,
+        embedding_dimension=row.dimension,
+        is_model_chosen=bool(row.is_chosen),
+        next_model=row.next_model,
         settings=row.settings,
         sequence=row.sequence,
         created_at=datetime.fromtimestamp(row.created_at, UTC),

@@ -40,14 +40,28 @@ collections = Table(
     metadata,
     Column("id", Text, primary_key=True),
     Column("name", Text, nullable=False, unique=True),
-    Column("embedding_model", Text),
-    Column("embedding_dimension", Integer),
+    Column("space", Integer),  # of its embeddings: the one that answers; null until something was embedded
+    Column("next_space", Integer),  # the one that a reindex is making
     Column("settings", JSON, nullable=False),
     # Numbers every change of what can be found: chunks added, versions made live, versions removed. Taken under the
     # row's lock, so a change with a smaller number is never committed after one with a larger.
     Column("sequence", BigInteger, nullable=False),
     Column("created_at", Double, nullable=False),
     Column("updated_at", Double, nullable=False),
+)
+
+# A collection's chunks may be embedded by several models: by the one that answers, by those before it, and by the one
+# that a reindex is bringing.
+spaces = Table(
+    "spaces",
+    metadata,
+    Column("collection_id", Text, ForeignKey("collections.id", ondelete="CASCADE"), nullable=False),
+    Column("number", Integer, nullable=False),  # 1, 2, 3, …
+    Column("model", Text, nullable=False),
+    Column("dimension", Integer, nullable=False),
+    Column("is_chosen", Boolean, nullable=False),  # by a reindex: it answers whatever model is configured
+    Column("retired_at", Double),  # when another one took over
+    PrimaryKeyConstraint("collection_id", "number"),
 )
 
 documents = Table(
@@ -108,11 +122,24 @@ chunks = Table(
     Column("headings", JSON, nullable=False),
     Column("header", Text, nullable=False, server_default=text("''")),
     Column("text", Text, nullable=False),
-    Column("embedding", LargeBinary, nullable=False),  # float16, little-endian
+    Column("space", Integer, nullable=False, server_default="1"),  # the one that answered when it was embedded
+    Column("embedding", LargeBinary, nullable=False),  # in that space: float16, little-endian
     PrimaryKeyConstraint("collection_id", "id"),
     ForeignKeyConstraint(["document_id", "version"], ["versions.document_id", "versions.version"], ondelete="CASCADE"),
     Index(None, "document_id", "version", "ordinal"),
     CheckConstraint('"end" > start', name="span"),
+)
+
+# The embeddings of chunks in other spaces than their own.
+embeddings = Table(
+    "embeddings",
+    metadata,
+    Column("collection_id", Text, nullable=False),
+    Column("chunk_id", BigInteger, nullable=False),
+    Column("space", Integer, nullable=False),
+    Column("embedding", LargeBinary, nullable=False),  # float16, little-endian
+    PrimaryKeyConstraint("collection_id", "chunk_id", "space"),
+    ForeignKeyConstraint(["collection_id", "chunk_id"], ["chunks.collection_id", "chunks.id"], ondelete="CASCADE"),
 )
 
 # Versions whose chunks are gone, for the index to take up.

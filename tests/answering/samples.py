@@ -88,4 +88,4 @@ def make_answerer(
 
 def make_collection(**settings: Any) -> Collection:
     now = datetime.now(UTC)
-    return Collection("col_1", "default", "hashing", 64, settings, 0, now, now)
+    return Collection("col_1", "default", 1, "hashing", 64, False, None, settings, 0, now, now)

@@ -137,12 +137,12 @@ def _work(settings: Settings, stopping: list[Worker], started: threading.Event) 
             max_pages=settings.max_pages,
         ) as parsers,
     ):
-        core.embedder.start()
+        core.embedders.start()
         pipeline = Pipeline(
             database=core.database,
             blobs=core.blobs,
             projection=core.projection,
-            embedder=core.embedder,
+            embedders=core.embedders,
             parsers=parsers,
             chunk_tokens=settings.chunk_tokens,
             chunk_overlap_tokens=settings.chunk_overlap_tokens,

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LAYERS: tuple[tuple[str, ...], ...] = (
     (
         *("app.__main__", "app.main", "app.server", "app.cli_output", "app.supervisor", "app.backup", "app.doctor"),
-        "ingest",
+        *("app.reindexing", "ingest"),
     ),
     ("app.bootstrap", "app.api", "app.evaluation"),
     ("app.answering",),

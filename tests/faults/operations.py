@@ -26,12 +26,24 @@ class Operation:
     name: str  # of the document that it is about
     after: str | None  # its content then
     in_background: bool = False  # whether merges are left to the worker
+    model: str | None = None  # that the collection is given then
+
+    def work(self, bench: Workbench) -> None:
+        """What follows from the request."""
+        bench.work_once()
+        if self.model is not None:
+            bench.reindex(self.model)
+        bench.keep_house()
 
 
 OPERATIONS = {
     "add": Operation(lambda bench: bench.upload("new", text_of("new", 1)), "new", text_of("new", 1)),
     "replace": Operation(lambda bench: bench.upload("b", text_of("b", 2)), "b", text_of("b", 2)),
     "delete": Operation(lambda bench: bench.delete("b"), "b", None),
+    # An addition, and another embedding model for all.
+    "reindex": Operation(
+        lambda bench: bench.upload("new", text_of("new", 1)), "new", text_of("new", 1), model="hashing-32"
+    ),
     # The same as an addition, on an index whose next publish merges.
     "merge": Operation(lambda bench: bench.upload("new", text_of("new", 1)), "new", text_of("new", 1)),
     # And on one whose segments are the worker's to merge, into one that is searched by clusters.
@@ -49,7 +61,7 @@ def prepare(folder: Path) -> None:
         bench.work_once()
         bench.keep_house()
     _checkpoint(folder / "add")
-    for other in ("replace", "delete"):
+    for other in ("replace", "delete", "reindex"):
         shutil.copytree(folder / "add", folder / other)
     _prepare_merge(folder)
     leave_merges_to_the_worker()
@@ -96,8 +108,7 @@ def perform(data_dir: Path, operation: str, acknowledged: Path, specification: s
             failpoints.arm(failpoints.signal_at(specification))
         OPERATIONS[operation].request(bench)
         acknowledged.touch()
-        bench.work_once()
-        bench.keep_house()
+        OPERATIONS[operation].work(bench)
 
 
 def opened(data_dir: Path, operation: str) -> Workbench:
@@ -118,8 +129,7 @@ def record(data_dir: Path, operation: str, reached: Path) -> None:
     with opened(data_dir, operation) as bench:
         failpoints.arm(write)
         OPERATIONS[operation].request(bench)
-        bench.work_once()
-        bench.keep_house()
+        OPERATIONS[operation].work(bench)
 
 
 def initial(names: Sequence[str]) -> dict[str, frozenset[str | None]]:

@@ -43,6 +43,8 @@ def recover(bench: Workbench) -> None:
     while _open_jobs(bench):
         bench.work_once()
         assert time.monotonic() < deadline, "the queue does not empty"
+    if bench.collection.next_model is not None:
+        bench.reindex(bench.collection.next_model)
     bench.keep_house()
 
 

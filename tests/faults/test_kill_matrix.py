@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # In `make test` a replacement is killed everywhere, and the others where they differ from it.
 FEW = {
     "add": {"upload.committed", "chunks.stored", "live.before_commit"},
+    "reindex": {"reindex.begun", "reindex.stored", "reindex.indexed", "reindex.before_commit", "reindex.switched"},
     "merge": {"segment.written", "lexical.synced", "merge.written", "manifest.written", "current.replaced"},
     "merge by the worker": {"file.written", "merge.built", "merge.moved", "manifest.written", "current.replaced"},
 }

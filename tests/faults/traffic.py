@@ -119,8 +119,7 @@ class _Traffic:
         for thread in threads:
             thread.start()
         with build_core(self._bench.settings) as core:
-            core.embedder.start()
-            core.embedder.wait()
+            core.embedders.start().wait()
             retriever = build_retriever(core)
             await asyncio.gather(*(self._ask(retriever, i) for i in range(self._plan.askers)))
         for thread in threads:

@@ -8,10 +8,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from app.bootstrap import Core
 from app.config import Settings
-from app.embedding.models import HashingEmbedder
+from app.embedding import Embedders, load_embedder
 from app.errors import DocumentNotFound
 from app.projection import Projection
+from app.reindexing import reindex
 from app.store import documents
 from app.store.blobs import BlobStore
 from app.store.chunks import StoredChunk, live_chunks
@@ -62,11 +64,13 @@ class Workbench:
         self.blobs = BlobStore(self.settings.blobs_dir)
         self.projection = Projection(self.database, self.settings.index_dir, clustered_from=clustered_from)
         self.library = Library(self.database, self.blobs)
+        self.embedders = Embedders("hashing", lambda name: load_embedder(name, device="cpu", batch_size=32))
+        self.core = Core(self.settings, self.database, self.blobs, self.projection, self.embedders)
         pipeline = Pipeline(
             database=self.database,
             blobs=self.blobs,
             projection=self.projection,
-            embedder=HashingEmbedder(),
+            embedders=self.embedders,
             parsers=parsers or DirectParsers(),  # type: ignore[arg-type]
             chunk_tokens=self.settings.chunk_tokens,
             chunk_overlap_tokens=self.settings.chunk_overlap_tokens,
@@ -88,7 +92,7 @@ class Workbench:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.database.close()
+        self.core.__exit__(kind, error, traceback)
 
     def upload(self, name: str, content: str) -> Document:
         """A new document, or a new version of the one of this name."""
@@ -117,6 +121,10 @@ class Workbench:
         self.projection.sync_all()
         while self.projection.merge(lambda: False):
             pass
+
+    def reindex(self, model: str) -> None:
+        """As the command does it."""
+        reindex(self.core, "default", model, lambda what, done, total: None)
 
     def search(self, query: str, limit: int = 100) -> list[StoredChunk]:
         """The live chunks that hold the query's words, best first."""

@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
 
 from app.config import Settings
+from app.embedding import Embedders
 from app.errors import EmbeddingModelMismatch, EmptyDocument
 from app.projection import Projection
 from app.store import jobs
 from app.store.blobs import BlobStore
 from app.store.collections import create_collection
 from app.store.database import Database
-from app.store.tables import collections
+from app.store.spaces import bind_model
 from app.types import DocumentStatus, Job
 from ingest.pipeline import Pipeline
 from ingest.sandbox import ParserPool
@@ -40,7 +40,7 @@ def pipeline(library: Library, settings: Settings) -> Iterator[Pipeline]:
             database=library.database,
             blobs=library.blobs,
             projection=Projection(library.database, settings.index_dir),
-            embedder=EMBEDDER,
+            embedders=Embedders(EMBEDDER.name, lambda _: EMBEDDER),
             parsers=parsers,
             chunk_tokens=settings.chunk_tokens,
             chunk_overlap_tokens=settings.chunk_overlap_tokens,
@@ -63,12 +63,7 @@ def claim_all(library: Library) -> list[Job]:
 def test_every_job_of_a_batch_has_an_outcome_of_its_own(library: Library, pipeline: Pipeline) -> None:
     """A collection of another model, and a document without text, fail by themselves; the rest becomes ready."""
     with library.database.write() as connection:
-        create_collection(connection, "foreign", {}, NOW)
-        connection.execute(
-            update(collections)
-            .where(collections.c.name == "foreign")
-            .values(embedding_model="another", embedding_dimension=3)
-        )
+        bind_model(connection, create_collection(connection, "foreign", {}, NOW).id, "another", 3)
     foreign = library.upload("Of another model.", collection="foreign").document.id
     first = library.upload("The dome was built in 1921.").document.id
     blank = library.upload(" \n\n ").document.id

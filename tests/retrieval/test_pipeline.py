@@ -3,63 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from typing import Any
 
-import anyio
 import pytest
 
-from app.bootstrap import Core, build_core, build_retriever
-from app.config import Settings
 from app.errors import EmbeddingModelMismatch, InvalidFilter
 from app.index.idset import IdSet
-from app.retrieval.pipeline import Retrieval
 from app.store import documents
 from app.store.collections import change_settings, get_collection
-from tests.store.library import NOW, Library
-
-TEXTS = {
-    "dome": "The dome closes at 15 m/s.",
-    "watch": "The night watch begins at nine.",
-    "loans": "Instruments are lent for two weeks.",
-    "圆顶": "风速达到每秒十五米时，圆顶必须关闭。",
-    "夜班": "夜班从九点开始，值班员记录天气。",
-}
-
-
-class Shelf(Library):
-    """A library whose index is kept up to date, and that can be searched."""
-
-    def __init__(self, core: Core) -> None:
-        super().__init__(core.database, core.blobs)
-        self.core = core
-        self.retriever = build_retriever(core)
-
-    def put(self, text: str, **fields: Any) -> str:
-        """As the pipeline does it: the index has a version before it goes live."""
-        document_id = self.upload(text, **fields).document.id
-        job = self.claim()
-        assert job is not None
-        self.store(job, [text])
-        self.core.projection.sync(self.read(document_id).collection_id)
-        self.go_live(job)
-        return document_id
-
-    def search(self, query: str, top_k: int | None = 3, **options: Any) -> Retrieval:
-        return anyio.run(lambda: self.retriever.retrieve(query, collection="default", top_k=top_k, **options))
-
-    def found(self, query: str, **options: Any) -> list[str]:
-        return [passage.text for passage in self.search(query, **options).passages]
-
-
-@pytest.fixture
-def shelf(settings: Settings) -> Iterator[Shelf]:
-    with build_core(settings) as core:
-        core.embedder.start()
-        shelf = Shelf(core)
-        for name, text in TEXTS.items():
-            shelf.put(text, filename=f"{name}.txt", metadata={"name": name})
-        yield shelf
+from tests.retrieval.shelves import TEXTS, Shelf
+from tests.store.library import NOW
 
 
 @pytest.mark.parametrize(
@@ -216,7 +168,7 @@ def test_a_damaged_index_is_found_and_rebuilt_on_request(shelf: Shelf) -> None:
 def test_another_model_is_refused(shelf: Shelf) -> None:
     """A collection that was embedded with another model is not searched with this one's vectors."""
     with shelf.database.write() as connection:
-        connection.exec_driver_sql("UPDATE collections SET embedding_model = 'other'")
+        connection.exec_driver_sql("UPDATE spaces SET model = 'other'")
     with pytest.raises(EmbeddingModelMismatch, match="other"):
         shelf.search("dome")
 

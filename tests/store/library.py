@@ -6,11 +6,11 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from app.embedding import Embedder
 from app.embedding.models import HashingEmbedder
 from app.store import documents, jobs
 from app.store.blobs import BlobStore
 from app.store.chunks import VersionContent, store_chunks
-from app.store.collections import get_collection, record_embedding_model
 from app.store.database import Database
 from app.store.uploads import Accepted, accept
 from app.types import Chunk, Document, Job
@@ -55,7 +55,7 @@ class Library:
             claimed = jobs.claim(connection, owner=owner, lease_seconds=30, max_attempts=max_attempts, now=now)
         return claimed[0] if claimed else None
 
-    def store(self, job: Job, texts: Sequence[str]) -> int:
+    def store(self, job: Job, texts: Sequence[str], embedder: Embedder = EMBEDDER) -> int:
         """The chunks of a version, one a text, behind the fence."""
         pieces, at = [], 0
         for ordinal, text in enumerate(texts):
@@ -64,11 +64,9 @@ class Library:
         with self.database.write() as connection:
             jobs.require_lease(connection, job)
             document = documents.get_document(connection, job.document_id)
-            collection = get_collection(connection, document.collection)
-            record_embedding_model(connection, collection, EMBEDDER.name, EMBEDDER.dimension)
-            embeddings = EMBEDDER.embed_documents(list(texts))
+            embeddings = embedder.embed_documents(list(texts))
             content = VersionContent(document.id, job.version, "\n".join(texts), None, pieces, embeddings)
-            return store_chunks(connection, document.collection_id, [content])
+            return store_chunks(connection, document.collection_id, embedder.name, [content])
 
     def go_live(self, job: Job) -> None:
         with self.database.write() as connection:

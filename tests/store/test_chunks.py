@@ -10,7 +10,8 @@ import pytest
 from app.errors import EmbeddingModelMismatch
 from app.store import documents
 from app.store.chunks import chunk_ids, chunks_after, document_chunks, live_chunks, removals_after
-from app.store.collections import advance_sequence, get_collection, record_embedding_model
+from app.store.collections import advance_sequence, get_collection
+from app.store.spaces import bind_model
 from tests.store.library import EMBEDDER, Library
 
 
@@ -19,7 +20,7 @@ def test_a_chunk_comes_back_as_it_was_stored(library: Library) -> None:
     document_id = library.ingest("One. 二。", texts=["One.", "二。"])
     with library.database.read() as connection:
         collection = get_collection(connection, "default")
-        stored = list(chunks_after(connection, collection.id, 0, collection.sequence))
+        stored = list(chunks_after(connection, collection.id, 1, 0, collection.sequence))
         shown = document_chunks(connection, document_id, limit=10, after_ordinal=-1)
         _, text = documents.live_text(connection, document_id)
     assert [chunk.text for chunk in stored] == ["One.", "二。"]
@@ -85,7 +86,7 @@ def test_a_collection_keeps_its_model(library: Library) -> None:
     library.ingest("First.")
     with library.database.write() as connection:
         collection = get_collection(connection, "default")
-        record_embedding_model(connection, collection, EMBEDDER.name, EMBEDDER.dimension)
+        assert bind_model(connection, collection.id, EMBEDDER.name, EMBEDDER.dimension) == 1
         for model, dimension in (("other", EMBEDDER.dimension), (EMBEDDER.name, 3)):
             with pytest.raises(EmbeddingModelMismatch, match=r"hashing \(64 dimensions\)"):
-                record_embedding_model(connection, collection, model, dimension)
+                bind_model(connection, collection.id, model, dimension)

@@ -49,7 +49,7 @@ class Clock:
 @pytest.fixture
 def core(settings: Settings) -> Iterator[Core]:
     with build_core(settings) as core:
-        core.embedder.start()
+        core.embedders.start()
         yield core
 
 

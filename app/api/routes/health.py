@@ -75,7 +75,8 @@ def metrics(services: ServicesDep) -> Response:
 
 def _problems(services: Services) -> dict[str, str]:
     problems = {}
-    embedder = services.core.embedder
+    embedders = services.core.embedders
+    embedder = embedders.get(embedders.configured)
     if not embedder.is_ready:
         problems["embedding"] = embedder.problem or "the embedding model is loading"
     try:
