@@ -161,15 +161,16 @@ def chunks_after(
         .where(chunks.c.collection_id == collection_id, chunks.c.id > after, chunks.c.id <= until)
         .order_by(chunks.c.id)
     )
-    for row in connection.execution_options(yield_per=_IDS_PER_QUERY).execute(query):
-        if row.embedding is None:
-            raise IndexUnavailable("Chunks lack their embeddings; `footnote reindex` makes them.")
-        yield IndexedChunk(
-            id=row.id,
-            first_id=row.first_chunk,
-            embedding=np.frombuffer(row.embedding, dtype=EMBEDDING_DTYPE),
-            text=with_context(tuple(row.headings), row.header, row.text),
-        )
+    with connection.execution_options(yield_per=_IDS_PER_QUERY).execute(query) as rows:
+        for row in rows:
+            if row.embedding is None:
+                raise IndexUnavailable("Chunks lack their embeddings; `footnote reindex` makes them.")
+            yield IndexedChunk(
+                id=row.id,
+                first_id=row.first_chunk,
+                embedding=np.frombuffer(row.embedding, dtype=EMBEDDING_DTYPE),
+                text=with_context(tuple(row.headings), row.header, row.text),
+            )
 
 
 def removals_after(connection: Connection, collection_id: str, after: int, until: int) -> list[int]:
