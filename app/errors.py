@@ -11,6 +11,7 @@
     │   ├── CollectionNotFound
     │   ├── DocumentNotFound
     │   ├── ModelNotFound
+    │   ├── VersionNotFound
     │   └── VersionNotReady
     ├── Conflict
     │   ├── CollectionExists
@@ -111,6 +112,12 @@ class ModelNotFound(NotFound):
     """There is no such model."""
 
     code = "model_not_found"
+
+
+class VersionNotFound(NotFound):
+    """There is no such version of the document."""
+
+    code = "version_not_found"
 
 
 class VersionNotReady(NotFound):

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
+from app import telemetry
 from app.embedding import Embedder, Embedders, Vectors
 from app.errors import EmptyDocument, LeaseLost
 from app.failpoints import failpoint
 from app.projection import Projection
 from app.store import documents, jobs
 from app.store.blobs import BlobStore
-from app.store.chunks import VersionContent, store_chunks
+from app.store.chunks import VersionContent, live_embeddings, store_chunks
 from app.store.collections import get_collection_by_id
 from app.store.database import Database
 from app.telemetry import timed
@@ -45,6 +47,15 @@ class Prepared:
     pages: int | None = None
     warnings: tuple[str, ...] = ()
     chunks: tuple[Chunk, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """A version with the embeddings of its chunks, of which so many were there before."""
+
+    version: Prepared
+    vectors: Vectors
+    kept: int
 
 
 class Pipeline:
@@ -107,7 +118,7 @@ class Pipeline:
         fresh = [each for each in prepared if each.chunks]
         if fresh:
             embedder = self._embedders.of(collection)
-            self._store(collection.id, fresh, embedder.name, self._embed(fresh, embedder, should_stop))
+            self._store(collection.id, embedder.name, self._embed(collection, fresh, embedder, should_stop))
         with timed("publish"):
             self._projection.sync(collection.id)
         failpoint("index.synced")
@@ -134,30 +145,60 @@ class Pipeline:
             raise EmptyDocument
         return Prepared(job, document, text, parsed.pages, parsed.warnings, tuple(chunks))
 
-    def _embed(self, prepared: Sequence[Prepared], embedder: Embedder, should_stop: Callable[[], bool]) -> Vectors:
-        """The embeddings of all chunks of all documents, one after the other."""
+    def _embed(
+        self,
+        collection: Collection,
+        prepared: Sequence[Prepared],
+        embedder: Embedder,
+        should_stop: Callable[[], bool],
+    ) -> list[Embedded]:
+        """The documents with the embeddings of their chunks; a text that the version before had keeps its own."""
         texts = [chunk.indexed_text for each in prepared for chunk in each.chunks]
-        parts: list[Vectors] = []
-        for at in range(0, len(texts), _CHUNKS_PER_REPORT):
+        known = self._known(collection, prepared)
+        vectors = np.empty((len(texts), embedder.dimension), dtype=np.float32)
+        new = [i for i, text in enumerate(texts) if text not in known]
+        for i, text in enumerate(texts):
+            if text in known:
+                vectors[i] = known[text]
+        for at in range(0, len(new), _CHUNKS_PER_REPORT):
             if should_stop():
                 raise Stopping
-            self._report(prepared, DocumentStatus.EMBEDDING, at)
+            part = new[at : at + _CHUNKS_PER_REPORT]
+            self._report(prepared, DocumentStatus.EMBEDDING, part[0])
             with timed("embed"):
-                parts.append(embedder.embed_documents(texts[at : at + _CHUNKS_PER_REPORT]))
+                vectors[part] = embedder.embed_documents([texts[i] for i in part])
         failpoint("job.embedded")
-        return np.concatenate(parts)
+        telemetry.KEPT_EMBEDDINGS.inc(len(texts) - len(new))
+        parts = np.split(vectors, np.cumsum([len(each.chunks) for each in prepared])[:-1])
+        return [
+            Embedded(each, part, sum(chunk.indexed_text in known for chunk in each.chunks))
+            for each, part in zip(prepared, parts, strict=True)
+        ]
 
-    def _store(self, collection_id: str, prepared: Sequence[Prepared], model: str, embeddings: Vectors) -> None:
+    def _known(self, collection: Collection, prepared: Sequence[Prepared]) -> Mapping[str, npt.NDArray[np.float16]]:
+        before = [each.document.id for each in prepared if each.document.live_version is not None]
+        if collection.space is None or not before:
+            return {}
+        with self._database.read() as connection:
+            return live_embeddings(connection, collection.id, collection.space, before)
+
+    def _store(self, collection_id: str, model: str, embedded: Sequence[Embedded]) -> None:
         """One transaction for all; a document whose lease is lost is left out."""
-        parts = np.split(embeddings, np.cumsum([len(each.chunks) for each in prepared])[:-1])
         with timed("store"), self._database.write() as connection:
-            held = set(jobs.held(connection, [each.job for each in prepared]))
+            held = set(jobs.held(connection, [each.version.job for each in embedded]))
             contents = [
                 VersionContent(
-                    each.document.id, each.job.version, each.text, each.pages, each.chunks, vectors, each.warnings
+                    document_id=version.document.id,
+                    version=version.job.version,
+                    text=version.text,
+                    pages=version.pages,
+                    chunks=version.chunks,
+                    embeddings=each.vectors,
+                    warnings=version.warnings,
+                    kept_embeddings=each.kept,
                 )
-                for each, vectors in zip(prepared, parts, strict=True)
-                if each.job in held
+                for each in embedded
+                if (version := each.version).job in held
             ]
             if contents:
                 store_chunks(connection, collection_id, model, contents)

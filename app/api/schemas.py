@@ -361,6 +361,7 @@ class CollectionSettings(Wire):
     dense_weight: float | None = Field(None, ge=0, le=1)
     answer_threshold: float | None = Field(None, ge=0, le=1)
     quantization: Quantization | None = None
+    keep_versions: int | None = Field(None, ge=0, le=100)  # earlier ones of each document
 
 
 class CollectionIn(Wire):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Connection, Row, Select, bindparam, case, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, case, func, insert, select, update
 
 from app.errors import IndexUnavailable
 from app.store.collections import advance_sequence
@@ -21,6 +21,10 @@ from app.types import Chunk, with_context
 _IDS_PER_QUERY = 1000
 
 
+_OF_VERSION = (versions.c.document_id == chunks.c.document_id) & (versions.c.version == chunks.c.version)
+_IS_INDEXED = versions.c.is_retired.is_(False)
+
+
 def _select_live_chunks() -> Select[Any]:
     columns = [column for column in chunks.c if column.name != "embedding"]
     return (
@@ -29,7 +33,7 @@ def _select_live_chunks() -> Select[Any]:
             documents,
             (documents.c.id == chunks.c.document_id) & (documents.c.live_version == chunks.c.version),
         )
-        .join(versions, (versions.c.document_id == chunks.c.document_id) & (versions.c.version == chunks.c.version))
+        .join(versions, _OF_VERSION)
     )
 
 
@@ -75,6 +79,7 @@ class VersionContent:
     chunks: Sequence[Chunk]
     embeddings: npt.NDArray[np.float32]  # shape (chunks, dimension)
     warnings: Sequence[str] = ()
+    kept_embeddings: int = 0
 
 
 def chunk_id(document_id: str, version: int, ordinal: int) -> str:
@@ -82,10 +87,11 @@ def chunk_id(document_id: str, version: int, ordinal: int) -> str:
     return f"{document_id}.{version}.{ordinal}"
 
 
+_OF_CONTENT = ("text", "pages", "warnings", "first_chunk", "chunk_count", "kept_embeddings")
 _STORE_TEXT = (
     update(versions)
     .where(versions.c.document_id == bindparam("of_document"), versions.c.version == bindparam("of_version"))
-    .values({name: bindparam(name) for name in ("text", "pages", "warnings", "first_chunk", "chunk_count")})
+    .values({name: bindparam(name) for name in _OF_CONTENT})
 )
 
 
@@ -108,6 +114,7 @@ def store_chunks(connection: Connection, collection_id: str, model: str, content
                 "text": content.text,
                 "pages": content.pages,
                 "warnings": list(content.warnings),
+                "kept_embeddings": content.kept_embeddings,
                 "first_chunk": first,
                 "chunk_count": count,
             }
@@ -146,19 +153,12 @@ def chunks_after(
 ) -> Iterator[IndexedChunk]:
     """Chunks with `after` < id ≤ `until`, ascending, streamed, with their embeddings in one space.
 
-    Raises `IndexUnavailable` for a chunk that has none.
+    Without those of retired versions. Raises `IndexUnavailable` for a chunk that has no embedding.
     """
-    embedding = case((chunks.c.space == space, chunks.c.embedding), else_=embeddings.c.embedding).label("embedding")
     query = (
-        select(chunks.c.id, versions.c.first_chunk, embedding, chunks.c.headings, chunks.c.header, chunks.c.text)
-        .outerjoin(
-            embeddings,
-            (embeddings.c.collection_id == chunks.c.collection_id)
-            & (embeddings.c.chunk_id == chunks.c.id)
-            & (embeddings.c.space == space),
-        )
-        .join(versions, (versions.c.document_id == chunks.c.document_id) & (versions.c.version == chunks.c.version))
-        .where(chunks.c.collection_id == collection_id, chunks.c.id > after, chunks.c.id <= until)
+        _select_embedded(space, chunks.c.id, versions.c.first_chunk)
+        .join(versions, _OF_VERSION)
+        .where(chunks.c.collection_id == collection_id, chunks.c.id > after, chunks.c.id <= until, _IS_INDEXED)
         .order_by(chunks.c.id)
     )
     with connection.execution_options(yield_per=_IDS_PER_QUERY).execute(query) as rows:
@@ -173,6 +173,33 @@ def chunks_after(
             )
 
 
+def live_embeddings(
+    connection: Connection, collection_id: str, space: int, document_ids: Sequence[str]
+) -> dict[str, npt.NDArray[np.float16]]:
+    """What the embedder read of the documents' live versions, and what it made of it in this space."""
+    query = (
+        _select_embedded(space)
+        .join(documents, (documents.c.id == chunks.c.document_id) & (documents.c.live_version == chunks.c.version))
+        .where(chunks.c.collection_id == collection_id, documents.c.id.in_(document_ids))
+    )
+    return {
+        with_context(tuple(row.headings), row.header, row.text): np.frombuffer(row.embedding, dtype=EMBEDDING_DTYPE)
+        for row in connection.execute(query)
+        if row.embedding is not None
+    }
+
+
+def _select_embedded(space: int, *columns: ColumnElement[Any]) -> Select[Any]:
+    """Chunks with what the embedder reads of them, and their embeddings in a space: null where they have none."""
+    embedding = case((chunks.c.space == space, chunks.c.embedding), else_=embeddings.c.embedding).label("embedding")
+    return select(*columns, embedding, chunks.c.headings, chunks.c.header, chunks.c.text).outerjoin(
+        embeddings,
+        (embeddings.c.collection_id == chunks.c.collection_id)
+        & (embeddings.c.chunk_id == chunks.c.id)
+        & (embeddings.c.space == space),
+    )
+
+
 def removals_after(connection: Connection, collection_id: str, after: int, until: int) -> list[int]:
     """First ids of the versions that were removed in `after` < sequence ≤ `until`."""
     query = select(removals.c.first_chunk).where(
@@ -183,7 +210,8 @@ def removals_after(connection: Connection, collection_id: str, after: int, until
 
 def count_changes_after(connection: Connection, collection_id: str, after: int) -> int:
     """Chunks added and versions removed behind a sequence number: what an index at that number lacks."""
-    added = select(func.count()).select_from(chunks).where(chunks.c.collection_id == collection_id, chunks.c.id > after)
+    added = select(func.count()).select_from(chunks).join(versions, _OF_VERSION)
+    added = added.where(chunks.c.collection_id == collection_id, chunks.c.id > after, _IS_INDEXED)
     removed = select(func.count()).select_from(removals)
     removed = removed.where(removals.c.collection_id == collection_id, removals.c.sequence > after)
     return (connection.scalar(added) or 0) + (connection.scalar(removed) or 0)
@@ -210,14 +238,15 @@ def document_chunks(connection: Connection, document_id: str, *, limit: int, aft
 
 
 def chunk_ids(connection: Connection, collection_id: str) -> npt.NDArray[np.int64]:
-    """All ids of the collection, ascending: what the index must hold."""
-    query = select(chunks.c.id).where(chunks.c.collection_id == collection_id).order_by(chunks.c.id)
+    """The ids that the index must hold, ascending."""
+    query = select(chunks.c.id).join(versions, _OF_VERSION).order_by(chunks.c.id)
+    query = query.where(chunks.c.collection_id == collection_id, _IS_INDEXED)
     return np.fromiter(connection.scalars(query), dtype=np.int64)
 
 
 def count_chunks(connection: Connection) -> int:
-    """Over all collections."""
-    return connection.scalar(select(func.count()).select_from(chunks)) or 0
+    """Over all collections, without those of retired versions."""
+    return connection.scalar(select(func.sum(versions.c.chunk_count)).where(_IS_INDEXED)) or 0
 
 
 def _stored_chunk(row: Row[Any]) -> StoredChunk:

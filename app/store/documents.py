@@ -29,6 +29,8 @@ from app.store.collections import advance_sequence
 from app.store.tables import collections, documents, jobs, metadata_values, removals, versions
 from app.types import Document, DocumentStatus
 
+KEEP_VERSIONS = 3  # earlier ones of a document, unless its collection says otherwise
+
 
 @dataclass(frozen=True, slots=True)
 class NewVersion:
@@ -224,7 +226,7 @@ def requeue_document(connection: Connection, document_id: str, now: float) -> No
 
 
 def make_live(connection: Connection, ready: Sequence[Document], now: float) -> None:
-    """From the commit on, their newest versions answer, and the ones before are gone: in one transaction."""
+    """From the commit on, their newest versions answer, and the ones before do not: in one transaction."""
     for collection_id in {document.collection_id for document in ready}:
         statement = update(documents).where(
             documents.c.id.in_([document.id for document in ready if document.collection_id == collection_id])
@@ -242,8 +244,7 @@ def make_live(connection: Connection, ready: Sequence[Document], now: float) -> 
         )
     for document in ready:
         if document.live_version not in (None, document.version):
-            before = versions.c.version == document.live_version
-            _delete_versions(connection, document.collection_id, document.id, before)
+            _retire(connection, document)
 
 
 def delete_document(connection: Connection, document_id: str) -> list[str]:
@@ -333,22 +334,50 @@ def _drop_superseded(connection: Connection, document_id: str) -> None:
         select(documents.c.collection_id, documents.c.live_version).where(documents.c.id == document_id)
     ).one()
     superseded = true() if row.live_version is None else versions.c.version != row.live_version
-    _delete_versions(connection, row.collection_id, document_id, superseded)
+    _delete_versions(connection, row.collection_id, document_id, superseded & versions.c.is_retired.is_(False))
     connection.execute(delete(jobs).where(jobs.c.document_id == document_id))
+
+
+def _retire(connection: Connection, document: Document) -> None:
+    """The version that answered until now is kept, behind the others that are; the oldest goes."""
+    settings = connection.scalar(select(collections.c.settings).where(collections.c.id == document.collection_id)) or {}
+    keep = settings.get("keep_versions")
+    _remove_from_index(
+        connection,
+        document.collection_id,
+        (versions.c.document_id == document.id) & (versions.c.version == document.live_version),
+    )
+    retired = update(versions).where(versions.c.document_id == document.id, versions.c.version == document.live_version)
+    connection.execute(retired.values(is_retired=True))
+    kept = (
+        select(versions.c.version)
+        .where(versions.c.document_id == document.id, versions.c.is_retired)
+        .order_by(versions.c.version.desc())
+        .offset(KEEP_VERSIONS if keep is None else int(keep))
+    )
+    too_old = connection.scalars(kept).all()
+    _delete_versions(connection, document.collection_id, document.id, versions.c.version.in_(too_old))
 
 
 def _delete_versions(
     connection: Connection, collection_id: str, document_id: str, condition: ColumnElement[bool]
 ) -> None:
-    """With their chunks; the index learns of it through `removals`."""
+    """With their chunks."""
     doomed = (versions.c.document_id == document_id) & condition
-    chunked = select(versions.c.first_chunk).where(doomed, versions.c.first_chunk.is_not(None))
+    _remove_from_index(connection, collection_id, doomed)
+    connection.execute(delete(versions).where(doomed))
+
+
+def _remove_from_index(connection: Connection, collection_id: str, condition: ColumnElement[bool]) -> None:
+    """The index learns of it through `removals`."""
+    chunked = select(versions.c.first_chunk).where(
+        condition, versions.c.first_chunk.is_not(None), versions.c.is_retired.is_(False)
+    )
     for first_chunk in connection.scalars(chunked).all():
         sequence = advance_sequence(connection, collection_id)
         connection.execute(
             insert(removals).values(collection_id=collection_id, sequence=sequence, first_chunk=first_chunk)
         )
-    connection.execute(delete(versions).where(doomed))
 
 
 def _select_documents() -> Select[Any]:

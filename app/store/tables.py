@@ -19,6 +19,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 
@@ -102,6 +103,8 @@ versions = Table(
     Column("created_at", Double, nullable=False),
     Column("text", Text),  # normalised; what all offsets refer to
     Column("warnings", JSON),
+    Column("is_retired", Boolean, nullable=False, server_default=false()),  # it answered once; the index has none of it
+    Column("kept_embeddings", Integer, nullable=False, server_default="0"),  # of the version before: same text
     PrimaryKeyConstraint("document_id", "version"),
     Index(None, "sha256"),
 )

@@ -136,7 +136,7 @@ def test_collections_are_managed(service: Service) -> None:
     problem(service.http.get("/collections/law"), 404)
     problem(service.http.get(f"/documents/{document['id']}"), 404)
     problem(service.http.post("/search", json={"query": "lantern", "collection": "law"}), 404)
-    wait_until(lambda: not (service.settings.index_dir / read["id"]).exists(), what="the index folder to go")
+    wait_until(lambda: not list(service.settings.index_dir.glob(f"{read['id']}.*")), what="the index folder to go")
 
 
 def test_filters_narrow_a_search_and_an_answer(service: Service, collection: str) -> None:

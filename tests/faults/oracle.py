@@ -13,6 +13,7 @@ import numpy as np
 from sqlalchemy import select
 
 from app.index.idset import IdSet
+from app.store import originals
 from app.store.documents import list_documents, live_ranges
 from app.store.jobs import count_by_state
 from app.store.tables import jobs, versions
@@ -98,7 +99,8 @@ def _check_documents(bench: Workbench, listed: Sequence[Document], expected: Exp
 def _check_jobs(bench: Workbench, listed: Sequence[Document]) -> None:
     with bench.database.read() as connection:
         done = sorted((row.document_id, row.version, row.state) for row in connection.execute(select(jobs)))
-        rows = sorted((row.document_id, row.version) for row in connection.execute(select(versions)))
+        kept = select(versions).where(versions.c.is_retired.is_(False))
+        rows = sorted((row.document_id, row.version) for row in connection.execute(kept))
     newest = sorted((each.id, each.version) for each in listed)
     assert done == [(*each, JobState.DONE) for each in newest], "jobs and documents differ"
     assert rows == newest, "versions that nobody needs"
@@ -118,11 +120,14 @@ def _check_index(bench: Workbench) -> None:
 
 
 def _check_files(bench: Workbench, listed: Sequence[Document]) -> None:
-    """No temporary file is left, every original is whole, and there is none that nothing names."""
+    """No temporary file is left, every original is whole, and there is none that no version names."""
     data_dir = bench.settings.data_dir
     stray = [path for path in data_dir.rglob("*") if path.name.endswith(".tmp") or path.parent.name == "incoming"]
     assert not stray, f"left behind: {stray}"
-    assert set(bench.blobs.stored()) == {each.sha256 for each in listed}, "blobs and documents differ"
+    with bench.database.read() as connection:
+        needed = originals.needed(connection)
+    assert needed >= {each.sha256 for each in listed}
+    assert set(bench.blobs.stored()) == needed, "blobs and versions differ"
     for sha256 in bench.blobs.stored():
         assert hashlib.sha256(bench.blobs.path(sha256).read_bytes()).hexdigest() == sha256, "a blob is damaged"
 
