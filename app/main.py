@@ -13,7 +13,7 @@ from app.api import errors, page
 from app.api.auth import Keys, RequireKey
 from app.api.dependencies import Services
 from app.api.observation import ObserveRequests
-from app.api.routes import ask, collections, documents, health, openai, search
+from app.api.routes import ask, collections, documents, health, openai, search, versions
 from app.bootstrap import build_answerer, build_core, build_retriever
 from app.config import Settings
 
@@ -41,7 +41,7 @@ def create_app(settings: Settings | None = None, *, worker_problem: Callable[[],
 
     app = FastAPI(title="Footnote", version=version("footnote"), description=_DESCRIPTION, lifespan=lifespan)
     errors.install(app)
-    for module in (documents, search, ask, collections, openai, health):
+    for module in (documents, versions, search, ask, collections, openai, health):
         app.include_router(module.router, responses=errors.RESPONSES)
     page.install(app)
     # The last one added is the outermost: refusals are counted too.

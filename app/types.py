@@ -100,6 +100,22 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
+class Version:
+    """A version that is kept, or on its way."""
+
+    number: int
+    filename: str
+    media_type: str
+    bytes: int
+    sha256: str
+    pages: int | None
+    chunks: int
+    kept_embeddings: int  # chunks whose text was in the version before, and was not embedded again
+    created_at: datetime
+    is_live: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Chunk:
     """A span of a document version's text, small enough for the embedder."""
 

@@ -22,6 +22,7 @@ from app.types import (
     Sampling,
     Sentence,
     Support,
+    Version,
 )
 
 CollectionName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
@@ -146,6 +147,30 @@ class DocumentText(Wire):
     document_id: str
     version: int
     text: str
+
+
+class VersionOut(Wire):
+    """A version of a document. `kept_embeddings`: chunks whose text the version before had already."""
+
+    version: int
+    filename: str
+    media_type: str
+    bytes: int
+    sha256: str
+    pages: int | None
+    chunks: int
+    kept_embeddings: int
+    live: bool
+    created_at: datetime
+
+    @classmethod
+    def of(cls, version: Version) -> Self:
+        return cls(version=version.number, live=version.is_live, **_fields(version, "number", "is_live"))
+
+
+class VersionsOut(Wire):
+    document_id: str
+    versions: list[VersionOut]
 
 
 class ChunkOut(Wire):

@@ -23,7 +23,7 @@ from sqlalchemy import (
     update,
 )
 
-from app.errors import DocumentNotFound, VersionNotReady
+from app.errors import DocumentNotFound, VersionNotFound, VersionNotReady
 from app.failpoints import failpoint
 from app.store.collections import advance_sequence
 from app.store.tables import collections, documents, jobs, metadata_values, removals, versions
@@ -179,6 +179,12 @@ def list_documents(
     return [_document(row) for row in connection.execute(query)]
 
 
+def changed_since(connection: Connection, collection_id: str, since: float) -> list[Document]:
+    """What has come or gone on after a time, the earliest first."""
+    query = _select_documents().where(documents.c.collection_id == collection_id, documents.c.updated_at > since)
+    return [_document(row) for row in connection.execute(query.order_by(documents.c.updated_at, documents.c.id))]
+
+
 def count_by_status(connection: Connection) -> dict[DocumentStatus, int]:
     """For the metrics."""
     query = select(documents.c.status, func.count()).group_by(documents.c.status)
@@ -279,6 +285,15 @@ def live_ranges(
         .where(documents.c.collection_id == collection_id, versions.c.chunk_count > 0, *conditions)
     )
     return [(row[0], row[1]) for row in connection.execute(query)]
+
+
+def version_text(connection: Connection, document_id: str, version: int) -> str:
+    """The text of a version that answers, or that is kept. Raises `VersionNotFound`."""
+    query = select(versions.c.text).where(versions.c.document_id == document_id, versions.c.version == version)
+    found = connection.scalar(query)
+    if found is None:
+        raise VersionNotFound(f"Document {document_id!r} has no version {version} with a text.")
+    return str(found)
 
 
 def live_text(connection: Connection, document_id: str) -> tuple[int, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,22 +12,7 @@ from app.store import jobs
 from app.store.collections import advance_sequence
 from app.store.documents import NewVersion, get_document, insert_version
 from app.store.tables import chunks, embeddings, versions
-
-
-@dataclass(frozen=True, slots=True)
-class Version:
-    """A version that is kept, or on its way."""
-
-    number: int
-    filename: str
-    media_type: str
-    bytes: int
-    sha256: str
-    pages: int | None
-    chunks: int
-    kept_embeddings: int  # chunks whose text was in the version before, and was not embedded again
-    created_at: datetime
-    is_live: bool
+from app.types import Version
 
 
 def list_versions(connection: Connection, document_id: str) -> list[Version]:

@@ -146,10 +146,14 @@ def read_content(document_id: str, services: ServicesDep) -> FileResponse:
 
 
 @router.get("/documents/{document_id}/text", responses=NOT_FOUND)
-def read_text(document_id: str, services: ServicesDep) -> DocumentText:
-    """The normalised text that all offsets refer to."""
+def read_text(document_id: str, services: ServicesDep, version: int | None = None) -> DocumentText:
+    """The normalised text that all offsets refer to: of the version that answers, or of one that a citation names."""
     with services.core.database.read() as connection:
-        version, text = documents.live_text(connection, document_id)
+        if version is None:
+            version, text = documents.live_text(connection, document_id)
+        else:
+            documents.get_document(connection, document_id)
+            text = documents.version_text(connection, document_id, version)
     return DocumentText(document_id=document_id, version=version, text=text)
 
 
