@@ -302,7 +302,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(1)
     except ValidationError as error:
         for problem in error.errors():
-            _complain(f"FOOTNOTE_{'_'.join(map(str, problem['loc'])).upper()}: {problem['msg']}")
+            _complain(f"FOOTNOTE_{'__'.join(map(str, problem['loc'])).upper()}: {problem['msg']}")
         sys.exit(2)
 
 
