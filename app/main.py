@@ -16,14 +16,21 @@ from app.api.observation import ObserveRequests
 from app.api.routes import ask, collections, documents, health, openai, search
 from app.bootstrap import build_answerer, build_core, build_retriever
 from app.config import Settings
+from app.fetching import Fetcher
 
 _DESCRIPTION = "Ask your own documents: every sentence of an answer carries a footnote that can be checked."
 
 
-def create_app(settings: Settings | None = None, *, worker_problem: Callable[[], str | None] = lambda: None) -> FastAPI:
+def create_app(
+    settings: Settings | None = None,
+    *,
+    worker_problem: Callable[[], str | None] = lambda: None,
+    make_fetcher: Callable[[], Fetcher] = Fetcher,
+) -> FastAPI:
     """A server over the settings' data directory; `worker_problem` is asked for by `/ready`."""
     settings = settings or Settings()
     core = build_core(settings)
+    fetcher = make_fetcher() if settings.fetch_urls else None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -35,6 +42,7 @@ def create_app(settings: Settings | None = None, *, worker_problem: Callable[[],
                     core=core,
                     retriever=retriever,
                     answerer=build_answerer(core, retriever, client),
+                    fetcher=fetcher,
                     worker_problem=worker_problem,
                 )
                 yield

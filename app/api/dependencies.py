@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 
 from app.answering.answerer import Answerer
 from app.bootstrap import Core
+from app.fetching import Fetcher
 from app.retrieval.pipeline import Retriever
 
 
@@ -20,6 +21,7 @@ class Services:
     core: Core
     retriever: Retriever
     answerer: Answerer
+    fetcher: Fetcher | None  # None where the operator does not allow it
     worker_problem: Callable[[], str | None]  # why no documents are ingested; None when they are, or elsewhere
 
 

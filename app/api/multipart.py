@@ -93,7 +93,7 @@ class Form:
         name = options.get(b"name")
         if name is None:
             raise InvalidRequest("A part of the form has no name.")
-        filename = _filename(disposition, options)
+        filename = filename_of(disposition)
         if filename is None:
             self._field_name, self._field_value = name.decode("utf-8", "replace"), bytearray()
             if len(self.fields) >= _MOST_FIELDS:
@@ -123,15 +123,17 @@ class Form:
         self._ended = True
 
 
-def _filename(disposition: bytes, options: dict[bytes, bytes]) -> str | None:
-    """For display only, never a path: without folders and control characters, at most 255 of them."""
+def filename_of(disposition: bytes) -> str | None:
+    """The name in a Content-Disposition, fit to be shown."""
     extended = _EXTENDED_FILENAME.search(disposition.decode("latin-1"))
     if extended is not None:
-        name = unquote(extended[2], encoding=_known_charset(extended[1]), errors="replace")
-    elif b"filename" in options:
-        name = options[b"filename"].decode("utf-8", "replace")
-    else:
-        return None
+        return display_name(unquote(extended[2], encoding=_known_charset(extended[1]), errors="replace"))
+    name: bytes | None = parse_options_header(disposition)[1].get(b"filename")
+    return None if name is None else display_name(name.decode("utf-8", "replace"))
+
+
+def display_name(name: str) -> str:
+    """For display only, never a path: without folders and control characters, at most 255 of them."""
     name = _UNFIT_FOR_A_NAME.sub("", name.replace("\\", "/").rpartition("/")[2]).strip()
     return name[:255] or "untitled"
 

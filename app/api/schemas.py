@@ -140,6 +140,17 @@ class TextIn(Wire):
     )
 
 
+class UrlIn(Wire):
+    """A file that the server fetches."""
+
+    url: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4096)]
+    collection: CollectionName = "default"
+    external_id: str | None = Field(None, max_length=255)
+    metadata: dict[str, JsonValue] | None = None
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"url": "https://example.org/report.pdf"}]})
+
+
 class DocumentText(Wire):
     """The live version's normalised text: what every offset refers to."""
 
