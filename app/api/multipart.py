@@ -21,7 +21,10 @@ _MOST_FIELDS = 100
 _MOST_FIELD_BYTES = 1024 * 1024
 # RFC 5987: charset'language'percent-encoded. Forms should not use it (RFC 7578, 4.2), but some clients do.
 _EXTENDED_FILENAME = re.compile(r"filename\*\s*=\s*([\w-]*)'[\w-]*'([^;\s]*)", re.IGNORECASE)
-_UNFIT_FOR_A_NAME = re.compile(r"[\x00-\x1f\x7f]")
+# Controls, and what turns or hides the characters beside it: a name must be what it looks like.
+_UNFIT_FOR_A_NAME = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f]"
+)
 
 
 class Upload:
@@ -133,9 +136,13 @@ def filename_of(disposition: bytes) -> str | None:
 
 
 def display_name(name: str) -> str:
-    """For display only, never a path: without folders and control characters, at most 255 of them."""
-    name = _UNFIT_FOR_A_NAME.sub("", name.replace("\\", "/").rpartition("/")[2]).strip()
-    return name[:255] or "untitled"
+    """For display only, never a path: without folders and hidden characters, at most 255 of them."""
+    return visible(name.replace("\\", "/").rpartition("/")[2])
+
+
+def visible(title: str) -> str:
+    """A title of at most 255 characters, of which a reader can see each."""
+    return _UNFIT_FOR_A_NAME.sub("", title).strip()[:255] or "untitled"
 
 
 def _known_charset(charset: str) -> str:

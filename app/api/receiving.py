@@ -13,7 +13,7 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from app.api.dependencies import Services
-from app.api.multipart import Form, display_name, filename_of
+from app.api.multipart import Form, display_name, filename_of, visible
 from app.api.schemas import TextIn, UrlIn
 from app.api.streaming import unless_client_leaves
 from app.bootstrap import Core
@@ -94,7 +94,7 @@ def _store_text(note: TextIn, core: Core, writer: BlobWriter) -> Accepted:
         core.blobs,
         writer,
         collection=note.collection,
-        filename=note.title or "untitled",
+        filename=visible(note.title),
         media_type=note.media_type,
         external_id=note.external_id,
         metadata=note.metadata,
