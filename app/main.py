@@ -13,10 +13,11 @@ from app.api import errors, page
 from app.api.auth import Keys, RequireKey
 from app.api.dependencies import Services
 from app.api.observation import ObserveRequests
-from app.api.routes import ask, collections, documents, health, openai, search
+from app.api.routes import ask, chunks, collections, documents, health, openai, search
 from app.bootstrap import build_answerer, build_core, build_retriever
 from app.config import Settings
 from app.fetching import Fetcher
+from app.preview import Previewer
 
 _DESCRIPTION = "Ask your own documents: every sentence of an answer carries a footnote that can be checked."
 
@@ -42,6 +43,7 @@ def create_app(
                     core=core,
                     retriever=retriever,
                     answerer=build_answerer(core, retriever, client),
+                    previewer=Previewer(limits=settings.parse_limits, count_tokens=core.embedder.count_tokens),
                     fetcher=fetcher,
                     worker_problem=worker_problem,
                 )
@@ -49,7 +51,7 @@ def create_app(
 
     app = FastAPI(title="Footnote", version=version("footnote"), description=_DESCRIPTION, lifespan=lifespan)
     errors.install(app)
-    for module in (documents, search, ask, collections, openai, health):
+    for module in (documents, chunks, search, ask, collections, openai, health):
         app.include_router(module.router, responses=errors.RESPONSES)
     page.install(app)
     # The last one added is the outermost: refusals are counted too.

@@ -117,14 +117,16 @@ class Pipeline:
         failpoint("job.parsed")
         if document.bytes >= _LARGE_BYTES:
             self._report([Prepared(job, document)], DocumentStatus.CHUNKING, 0)
+        with self._database.read() as connection:
+            collection = get_collection_by_id(connection, document.collection_id)
         with timed("chunk"):
             text, spans = assemble(parsed.sections)
             chunks = chunk(
                 text,
                 spans,
                 self._embedder.count_tokens,
-                budget=min(self._chunk_tokens, self._embedder.max_tokens),
-                overlap=self._chunk_overlap_tokens,
+                budget=min(collection.setting("chunk_tokens", self._chunk_tokens), self._embedder.max_tokens),
+                overlap=collection.setting("chunk_overlap_tokens", self._chunk_overlap_tokens),
             )
         if not chunks:
             raise EmptyDocument

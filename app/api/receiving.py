@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from fastapi import Request
@@ -23,6 +23,7 @@ from app.store.blobs import BlobWriter
 from app.store.collections import get_collection
 from app.store.documents import flatten
 from app.store.uploads import Accepted, accept
+from app.types import Collection
 
 _LONGEST_EXTERNAL_ID = 255
 _JSON_OBJECT = TypeAdapter(dict[str, JsonValue])
@@ -74,11 +75,9 @@ async def receive_json(request: Request, services: Services) -> Accepted:
         body += data
         if len(body) > limit + _FORM_OVERHEAD_BYTES:
             raise PayloadTooLarge(f"The text is larger than the limit of {limit:,} bytes.")
-    try:
+    with named_fields():
         fields = _JSON_OBJECT.validate_json(bytes(body))
         upload = UrlIn.model_validate(fields) if "url" in fields else TextIn.model_validate(fields)
-    except ValidationError as error:
-        raise RequestValidationError([{**each, "loc": ("body", *each["loc"])} for each in error.errors()]) from error
     _check_metadata(upload.metadata)
     with services.core.blobs.writer(limit) as writer:
         if isinstance(upload, UrlIn):
@@ -105,7 +104,7 @@ async def _fetch(upload: UrlIn, request: Request, services: Services, writer: Bl
     if services.fetcher is None:
         raise FetchingDisabled(param="url")
     core = services.core
-    await run_in_threadpool(_require_collection, core, upload.collection)  # before anything is fetched in vain
+    await run_in_threadpool(read_collection, core, upload.collection)  # before anything is fetched in vain
     fetched = await unless_client_leaves(request, services.fetcher.fetch(upload.url, writer.write))
     filename = filename_of(fetched.content_disposition or b"") or display_name(fetched.name)
 
@@ -126,9 +125,19 @@ async def _fetch(upload: UrlIn, request: Request, services: Services, writer: Bl
     return await run_in_threadpool(store)
 
 
-def _require_collection(core: Core, name: str) -> None:
+def read_collection(core: Core, name: str) -> Collection:
+    """Raises `CollectionNotFound`."""
     with core.database.read() as connection:
-        get_collection(connection, name)
+        return get_collection(connection, name)
+
+
+@contextmanager
+def named_fields() -> Iterator[None]:
+    """What a body's model finds wrong is said as the framework says it of bodies that it reads itself."""
+    try:
+        yield
+    except ValidationError as error:
+        raise RequestValidationError([{**each, "loc": ("body", *each["loc"])} for each in error.errors()]) from error
 
 
 def _parse_metadata(text: str | None) -> Mapping[str, Any] | None:
