@@ -10,6 +10,7 @@ from itertools import pairwise
 from app.errors import DocumentTooExpensive
 
 PARAGRAPH_BREAK = "\n\n"
+HIDDEN_CHARACTERS = "Invisible characters were removed."  # a warning
 
 _LINE_BREAK = re.compile("\r\n|[\r\v\f\x85\u2028\u2029]")
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f]")
@@ -135,7 +136,7 @@ class SectionBuilder:
         while self._path and self._path[-1][0] >= level:
             self._path.pop()
         self._path.append((level, title))
-        self._blocks.append(title)
+        self._blocks.append(" ".join(text.split()))  # not normalised, so that what is hidden in it is noticed
 
     def block(self, text: str) -> None:
         """A paragraph, a list item, or any other block."""
