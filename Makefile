@@ -11,7 +11,7 @@ STAMP_VLLM := $(VENV_VLLM)/.installed
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check test-vllm test-crash test-faults bench clean
+.PHONY: help setup demo serve test check test-vllm test-crash test-faults fuzz bench clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,11 +44,14 @@ test-faults: $(STAMP) ## Kill, starve, stop and damage at named places and rando
 	@FOOTNOTE_TEST_FAULTS_FULL=1 FOOTNOTE_TEST_FAULT_KILLS=300 FOOTNOTE_TEST_FAULT_FLIPS=100 \
 		FOOTNOTE_TEST_FAULT_READER_SECONDS=60 FOOTNOTE_TEST_FAULT_DOCUMENTS=500 $(BIN)/python -m pytest tests/faults -s
 
+fuzz: $(STAMP) ## Damage files of every format for a minute each, and see that each is read or refused (SECONDS=60)
+	@FOOTNOTE_TEST_FUZZ_SECONDS=$(or $(SECONDS),60) $(BIN)/python -m pytest tests/ingest/test_fuzz.py -s
+
 bench: $(STAMP) ## Run the benchmarks on question sets: DATA=folder, ONLY=name for one of them
 	@$(BIN)/python -m benchmarks --data "$(DATA)" $(if $(ONLY),--only $(ONLY))
 
 clean: ## Remove what these commands have made, the demo's data included
-	rm -rf $(VENV) $(VENV_VLLM) .venv-peers .demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV_VLLM) .venv-peers .demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 $(STAMP): pyproject.toml

@@ -169,19 +169,19 @@ def reindex(
 
 @documents_cli.command("add")
 def add_documents(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH…", exists=True, help="Files and folders.")],
+    sources: Annotated[list[str], typer.Argument(metavar="PATH|URL…", help="Files, folders, and http(s) URLs.")],
     collection: CollectionName = "default",
     wait: Annotated[bool, typer.Option(help="Wait until all can be searched.")] = True,
     url: Url = None,
     api_key: ApiKey = None,
 ) -> None:
-    """Upload files, and all files in folders, and follow them until they can be searched."""
-    files = list(_files(paths))
+    """Upload files, all files in folders, and what URLs lead to, and follow them until they can be searched."""
+    uploaded = list(_sources(sources))
     with _client(url, api_key) as client:
         uploads = Uploads(client, out, collection=collection)
-        uploads.run(files, wait=wait)
+        uploads.run(uploaded, wait=wait)
     if uploads.failed:
-        _complain(f"{uploads.failed} of {len(files)} files failed.")
+        _complain(f"{uploads.failed} of {len(uploaded)} files failed.")
         raise typer.Exit(1)
 
 
@@ -295,14 +295,19 @@ def _own_url(settings: Settings) -> str:
     return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
 
 
-def _files(paths: Sequence[Path]) -> Iterator[Path]:
-    """The files themselves; of folders all files below, without hidden ones."""
-    for path in paths:
-        if path.is_dir():
+def _sources(sources: Sequence[str]) -> Iterator[Path | str]:
+    """URLs and files themselves; of folders all files below, without hidden ones."""
+    for source in sources:
+        path = Path(source)
+        if source.lower().startswith(("http://", "https://")):
+            yield source
+        elif path.is_dir():
             below = (file for file in path.rglob("*") if file.is_file())
             yield from sorted(f for f in below if not any(p.startswith(".") for p in f.relative_to(path).parts))
-        else:
+        elif path.exists():
             yield path
+        else:
+            raise typer.BadParameter(f"Path {source!r} does not exist.", param_hint="PATH|URL…")
 
 
 @contextmanager
@@ -332,7 +337,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(1)
     except ValidationError as error:
         for problem in error.errors():
-            _complain(f"FOOTNOTE_{'_'.join(map(str, problem['loc'])).upper()}: {problem['msg']}")
+            _complain(f"FOOTNOTE_{'__'.join(map(str, problem['loc'])).upper()}: {problem['msg']}")
         sys.exit(2)
 
 

@@ -94,7 +94,7 @@ def show_documents(console: Console, documents: Iterable[DocumentRecord]) -> Non
 
 
 class Uploads:
-    """Uploads files, follows each until it can be searched, and prints a line for each that ends."""
+    """Uploads files and URLs, follows each until it can be searched, and prints a line for each that ends."""
 
     def __init__(self, client: Client, console: Console, *, collection: str) -> None:
         self.documents: list[DocumentRecord] = []
@@ -111,14 +111,15 @@ class Uploads:
             transient=True,
         )
 
-    def run(self, paths: Sequence[Path], *, wait: bool) -> None:
-        """Upload all; with `wait`, stay until the last one is `ready` or `failed`."""
+    def run(self, sources: Sequence[Path | str], *, wait: bool) -> None:
+        """Upload all; with `wait`, stay until the last one is `ready` or `failed`. A string is a URL."""
         with self._progress:
-            task = self._progress.add_task("", total=len(paths), doing="")
+            task = self._progress.add_task("", total=len(sources), doing="")
             queued: list[str] = []
-            for path in paths:
-                self._progress.update(task, doing=f"uploading {printable(path.name)}")
-                document = self._upload(path)
+            for source in sources:
+                name = source if isinstance(source, str) else source.name
+                self._progress.update(task, doing=f"uploading {printable(name)}")
+                document = self._upload(source)
                 if document and wait and document["status"] != DocumentStatus.READY:
                     queued.append(document["id"])
                     continue
@@ -131,13 +132,15 @@ class Uploads:
                     self._finish(document)
                     self._progress.advance(task, queued.count(document["id"]))
 
-    def _upload(self, path: Path) -> DocumentRecord | None:
+    def _upload(self, source: Path | str) -> DocumentRecord | None:
         try:
-            return self._client.upload(path, collection=self._collection)
+            if isinstance(source, str):
+                return self._client.upload_url(source, collection=self._collection)
+            return self._client.upload(source, collection=self._collection)
         except ServerNotRunning:
             raise
         except (ClientError, OSError) as error:
-            self._fail(str(path), error.strerror or str(error) if isinstance(error, OSError) else error.message)
+            self._fail(str(source), error.strerror or str(error) if isinstance(error, OSError) else error.message)
             return None
 
     def _finish(self, document: DocumentRecord) -> None:

@@ -84,6 +84,12 @@ class Client:
         document: DocumentRecord = answer["documents"][0]
         return document
 
+    def upload_url(self, url: str, *, collection: str) -> DocumentRecord:
+        """Let the server fetch a file."""
+        answer = self._call("POST", "/documents", json={"url": url, "collection": collection})
+        document: DocumentRecord = answer["documents"][0]
+        return document
+
     def documents(self, *, collection: str | None = None) -> Iterator[DocumentRecord]:
         """All documents, page by page."""
         query = {"collection": collection} if collection else {}

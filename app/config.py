@@ -5,11 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 DEFAULT_EMBEDDING_MODEL = "all-MiniLM-L6-v2"
 DEFAULT_CLUSTERED_FROM = 100_000  # measured: docs/decisions/0010
+
+
+class ParseLimits(BaseModel):
+    """What reading one file may cost; a document that costs more fails with a reason."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seconds: float = Field(120.0, gt=0)
+    cpu_seconds: float = Field(120.0, gt=0)
+    memory_bytes: int = Field(1024 * 1024 * 1024, gt=0)
+    open_files: int = Field(64, ge=16)  # the interpreter needs some itself
+    output_bytes: int = Field(128 * 1024 * 1024, gt=0)  # of the text that was found, with its structure
+    pages: int = Field(5000, gt=0)
 
 
 class Settings(BaseSettings):
@@ -17,6 +30,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix="FOOTNOTE_",
+        env_nested_delimiter="__",
         env_file=".env",
         env_ignore_empty=True,  # compose passes `NAME=` for what the operator left blank
         extra="ignore",
@@ -32,6 +46,7 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535)
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()  # comma-separated
     max_upload_bytes: int = Field(50 * 1024 * 1024, gt=0)
+    fetch_urls: bool = False  # documents may be named by URL: the server then makes requests to the internet
     shutdown_grace_seconds: float = Field(10.0, ge=0)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -65,9 +80,7 @@ class Settings(BaseSettings):
     worker_concurrency: int = Field(4, ge=1, le=64)
     lease_seconds: float = Field(30.0, gt=0)
     max_attempts: int = Field(4, ge=1)
-    parse_timeout_seconds: float = Field(120.0, gt=0)
-    parse_memory_bytes: int = Field(1024 * 1024 * 1024, gt=0)
-    max_pages: int = Field(5000, gt=0)
+    parse_limits: ParseLimits = ParseLimits()  # FOOTNOTE_PARSE_LIMITS__SECONDS and so on
 
     @field_validator("api_keys", mode="before")
     @classmethod

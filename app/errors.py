@@ -4,9 +4,12 @@
     ├── InvalidRequest              what was asked cannot be right
     │   ├── InvalidFilter
     │   ├── InvalidMetadata
-    │   └── EmptyUpload
+    │   ├── EmptyUpload
+    │   ├── UrlNotAllowed
+    │   └── UrlUnreachable
     ├── Unauthorized
     ├── Forbidden
+    │   └── FetchingDisabled
     ├── NotFound
     │   ├── CollectionNotFound
     │   ├── DocumentNotFound
@@ -78,6 +81,18 @@ class EmptyUpload(InvalidRequest):
     code = "empty_file"
 
 
+class UrlNotAllowed(InvalidRequest):
+    """That URL may not be fetched."""
+
+    code = "url_not_allowed"
+
+
+class UrlUnreachable(InvalidRequest):
+    """That URL could not be fetched."""
+
+    code = "url_unreachable"
+
+
 class Unauthorized(FootnoteError):
     """A valid API key is needed: send it as `Authorization: Bearer …`."""
 
@@ -88,6 +103,12 @@ class Forbidden(FootnoteError):
     """A page of another site may not change anything here."""
 
     code = "forbidden"
+
+
+class FetchingDisabled(Forbidden):
+    """This server fetches nothing from URLs; its operator can allow it with FOOTNOTE_FETCH_URLS=true."""
+
+    code = "fetching_disabled"
 
 
 class NotFound(FootnoteError):

@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 class Quantization(StrEnum):
@@ -70,6 +72,11 @@ class Collection:
     sequence: int  # grows with every change of the collection's chunks; the projection follows it
     created_at: datetime
     updated_at: datetime
+
+    def setting(self, name: str, default: T) -> T:
+        """What the collection does its own way, or the server's default."""
+        value: T | None = self.settings.get(name)
+        return default if value is None else value
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,13 +12,14 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import answers, ingestion, latency, peers, retrieval, scale, upload_memory
+from benchmarks import answers, ingestion, latency, peers, retrieval, sandbox, scale, upload_memory
 from benchmarks.results import Result, as_table, load_average, save
 
 _BENCHMARKS = {
     "retrieval": retrieval.run,
     "answers": answers.run,
     "ingestion": ingestion.run,
+    "sandbox": sandbox.run,
     "latency": latency.run,
     "upload_memory": upload_memory.run,
 }

@@ -44,12 +44,7 @@ def worker(
     configure_logging(settings.log_level)
     with (
         build_core(settings) as core,
-        ParserPool(
-            size=min(settings.worker_concurrency, available_cores()),
-            timeout_seconds=settings.parse_timeout_seconds,
-            memory_bytes=settings.parse_memory_bytes,
-            max_pages=settings.max_pages,
-        ) as parsers,
+        ParserPool(min(settings.worker_concurrency, available_cores()), settings.parse_limits) as parsers,
     ):
         embedder = core.embedders.start()
         parsers.warm()

@@ -99,7 +99,7 @@ class Pipeline:
                 document = found.get(job.document_id)
                 if document is None or document.version != job.version:
                     raise LeaseLost
-                prepared.append(self._prepare(job, document, self._embedders.of(collections[document.collection_id])))
+                prepared.append(self._prepare(job, document, collections[document.collection_id]))
             except Exception as error:
                 outcomes[job] = error
         by_collection: dict[str, list[Prepared]] = {}
@@ -124,7 +124,8 @@ class Pipeline:
         failpoint("index.synced")
         return self._make_live(prepared)
 
-    def _prepare(self, job: Job, document: Document, embedder: Embedder) -> Prepared:
+    def _prepare(self, job: Job, document: Document, collection: Collection) -> Prepared:
+        embedder = self._embedders.of(collection)
         if document.chunks:
             return Prepared(job, document)
         with timed("parse"):
@@ -138,8 +139,8 @@ class Pipeline:
                 text,
                 spans,
                 embedder.count_tokens,
-                budget=min(self._chunk_tokens, embedder.max_tokens),
-                overlap=self._chunk_overlap_tokens,
+                budget=min(collection.setting("chunk_tokens", self._chunk_tokens), embedder.max_tokens),
+                overlap=collection.setting("chunk_overlap_tokens", self._chunk_overlap_tokens),
             )
         if not chunks:
             raise EmptyDocument

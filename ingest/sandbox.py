@@ -2,6 +2,8 @@
 
 A pool keeps its children warm between files. A child that dies, hangs or takes too much is killed with all that it
 started, and replaced; only the document fails. Children import the parsers and nothing heavier, so one starts quickly.
+What a child says is not trusted either: replies are plain data of bounded size. What else it may not do:
+`ingest.confinement`.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from app.config import ParseLimits
 from app.errors import (
     DocumentTooExpensive,
     EmptyDocument,
@@ -40,29 +43,17 @@ _ERRORS = {
 }
 _START_SECONDS = 60.0  # importing the parsers takes half a second; a busy machine is given more
 _WORN_SHARE = 0.5  # of the memory limit: a child that has needed more may not give it back, so it is replaced
+_WHOLLY_CONFINED = {"files", "network"}
 _READ_BYTES = 1 << 20
+_LEAST_OUTPUT_BYTES = 64 * 1024  # a child may always say what is wrong
 
 
 class ParserPool:
     """Up to `size` parser processes; `parse` may be called from any number of threads, and waits for a free one."""
 
-    def __init__(
-        self,
-        size: int,
-        timeout_seconds: float,
-        memory_bytes: int,
-        max_pages: int,
-        max_characters: int = Limits().max_characters,
-    ) -> None:
-        self._timeout_seconds = timeout_seconds
-        self._memory_bytes = memory_bytes
-        self._settings = {
-            "max_pages": max_pages,
-            "max_characters": max_characters,
-            "memory_bytes": memory_bytes,
-            # The clock on the wall runs out first; this one ends a child whose worker was stopped in the meantime.
-            "cpu_seconds": timeout_seconds + 5,
-        }
+    def __init__(self, size: int, limits: ParseLimits, max_characters: int = Limits().max_characters) -> None:
+        self._limits = limits
+        self._max_characters = max_characters
         self._size = size
         self._closed = False
         self._children: set[_Child] = set()
@@ -113,17 +104,19 @@ class ParserPool:
         try:
             child = self._ready(child)
             try:
-                reply = child.ask(request, self._timeout_seconds)
+                reply = child.ask(request)
             except _Died as death:
                 if death.signal not in (signal.SIGKILL, signal.SIGTERM):
                     raise
                 # Killed from outside, perhaps before it saw the file: the file is given another child, once.
                 child = self._ready(child)
-                reply = child.ask(request, self._timeout_seconds)
-            if reply["peak_bytes"] > self._memory_bytes * _WORN_SHARE:
+                reply = child.ask(request)
+            if not isinstance(peak := reply.get("peak_bytes"), int) or peak > self._limits.memory_bytes * _WORN_SHARE:
                 child.kill()
             return _parsed(reply)
-        except (_Overdue, _Died) as failure:
+        except (_Overdue, _Died, _TalksNonsense) as failure:
+            if isinstance(failure, _TalksNonsense) and child is not None:
+                child.kill()
             logger.warning("reading %r failed: %r", filename, failure)
             raise self._reason(failure) from None
         finally:
@@ -137,7 +130,9 @@ class ParserPool:
             self._discard(child)
         if self._closed:
             raise Unavailable("The parser was stopped.")
-        child = _Child(self._settings)
+        child = _Child(self._limits, self._max_characters)
+        if not self._children and child.confined != _WHOLLY_CONFINED:
+            logger.info("parsers are confined by %s only", ", ".join(sorted(child.confined)) or "resource limits")
         self._children.add(child)
         return child
 
@@ -147,9 +142,9 @@ class ParserPool:
 
     def _reason(self, failure: Exception) -> IngestionError:
         if isinstance(failure, _Overdue):
-            return DocumentTooExpensive(f"Reading it took longer than {self._timeout_seconds:g} s.")
+            return DocumentTooExpensive(f"Reading it took longer than {self._limits.seconds:g} s.")
         if isinstance(failure, _Died) and failure.signal == signal.SIGXCPU:
-            return DocumentTooExpensive("Reading it took more processor time than is allowed.")
+            return DocumentTooExpensive(f"Reading it took more than {self._limits.cpu_seconds:g} s of processor time.")
         return UnreadableDocument("The file cannot be read: it made its parser crash.")
 
 
@@ -165,16 +160,25 @@ class _Died(Exception):
         super().__init__(f"ended by signal {signal_number}")
 
 
+class _TalksNonsense(Exception):
+    """The child sent what no parser sends: something else has taken it over."""
+
+
 class _Child:
     """One parser process, in a session of its own so that it can be killed as a group and no Ctrl-C reaches it."""
 
-    def __init__(self, settings: Mapping[str, Any]) -> None:
+    def __init__(self, limits: ParseLimits, max_characters: int) -> None:
+        self._limits = limits
         environment = {
             "PATH": os.environ.get("PATH", os.defpath),
             "PYTHONPATH": os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path),
             # A second arena would reserve 64 MB of the address space that the memory limit counts.
             "MALLOC_ARENA_MAX": "1",
+            # So would every thread that a library of numbers starts when it is imported.
+            "OMP_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1",
         }
+        settings = {**limits.model_dump(), "max_characters": max_characters}
         self._killed = False
         # -P: nothing that lies in the working directory can stand in for a module.
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
@@ -187,8 +191,8 @@ class _Child:
             bufsize=0,
         )
         try:
-            self._receive(_START_SECONDS)
-        except (_Overdue, _Died) as failure:
+            self.confined = frozenset(self._receive(_START_SECONDS)["confined"])
+        except (_Overdue, _Died, _TalksNonsense) as failure:
             self.close()
             raise Unavailable("The parser process could not be started.") from failure
 
@@ -199,14 +203,14 @@ class _Child:
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
-    def ask(self, request: Mapping[str, str], timeout_seconds: float) -> dict[str, Any]:
+    def ask(self, request: Mapping[str, str]) -> dict[str, Any]:
         """Send a request and wait for its reply. A child that does not answer is killed."""
         payload = json.dumps(request).encode()
         assert self._process.stdin is not None  # noqa: S101 - it was opened as a pipe
         try:
             self._process.stdin.write(struct.pack(">Q", len(payload)) + payload)
-            return self._receive(timeout_seconds)
-        except (OSError, _Overdue, _Died) as failure:
+            return self._receive(self._limits.seconds)
+        except (OSError, _Overdue, _Died, _TalksNonsense) as failure:
             self.kill()
             if isinstance(failure, OSError):
                 raise _Died(-(self._process.returncode or 0)) from failure
@@ -230,7 +234,15 @@ class _Child:
     def _receive(self, timeout_seconds: float) -> dict[str, Any]:
         deadline = time.monotonic() + timeout_seconds
         (length,) = struct.unpack(">Q", self._read(8, deadline))
-        reply: dict[str, Any] = json.loads(self._read(length, deadline).decode("utf-8", "surrogatepass"))
+        if length > max(self._limits.output_bytes, _LEAST_OUTPUT_BYTES):
+            raise _TalksNonsense
+        data = self._read(length, deadline)
+        try:
+            reply = json.loads(data.decode("utf-8", "surrogatepass"))
+        except (ValueError, RecursionError) as error:
+            raise _TalksNonsense from error
+        if not isinstance(reply, dict):
+            raise _TalksNonsense
         return reply
 
     def _read(self, length: int, deadline: float) -> bytes:
@@ -245,15 +257,34 @@ class _Child:
                 raise _Overdue
             part = os.read(descriptor, min(length - len(data), _READ_BYTES))
             if not part:
-                raise _Died(-self._process.wait())
+                raise _Died(self._end_signal(deadline))
             data += part
         return bytes(data)
 
+    def _end_signal(self, deadline: float) -> int:
+        """What ended the process; 0 if it ended by itself. Raises `_Overdue` for one that only says no more."""
+        try:
+            return -self._process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            raise _Overdue from None
+
 
 def _parsed(reply: Mapping[str, Any]) -> Parsed:
-    if "error" in reply:
-        raise _ERRORS[reply["error"]](reply["message"])
-    sections = tuple(
-        Section(text, page, tuple(headings), joint, header) for text, page, headings, joint, header in reply["sections"]
-    )
-    return Parsed(sections, reply["pages"], reply["title"], tuple(reply["warnings"]))
+    """What a parser found, or raises what it said of the file; `_TalksNonsense` for what is neither."""
+    try:
+        if "error" in reply:
+            error = _ERRORS[reply["error"]](str(reply["message"]))
+        else:
+            sections = tuple(_section(*fields) for fields in reply["sections"])
+            return Parsed(sections, reply["pages"], reply["title"], tuple(map(str, reply["warnings"])))
+    except (KeyError, TypeError, ValueError) as problem:
+        raise _TalksNonsense from problem
+    raise error
+
+
+def _section(text: object, page: object, headings: list[object], joint: object, header: object) -> Section:
+    if not all(isinstance(each, str) for each in (text, joint, header, *headings)):
+        raise TypeError("a text that is none")
+    if page is not None and not isinstance(page, int):
+        raise TypeError("a page that is no number")
+    return Section(text, page, tuple(headings), joint, header)  # type: ignore[arg-type]

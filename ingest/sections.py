@@ -10,6 +10,7 @@ from itertools import pairwise
 from app.errors import DocumentTooExpensive
 
 PARAGRAPH_BREAK = "\n\n"
+HIDDEN_CHARACTERS = "Invisible characters were removed."  # a warning
 
 _LINE_BREAK = re.compile("\r\n|[\r\v\f\x85\u2028\u2029]")
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f]")
@@ -20,6 +21,7 @@ _INVISIBLE = re.compile(
 )
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _ASCII = {code: None for code in (*range(32), 127) if chr(code) not in "\t\n"} | dict.fromkeys(b"\r\v\f", "\n")
+_DEEPEST_TABLE = 20  # tables in tables: those below are text of the cell around them, or closing them takes for ever
 _BLANK_LINES = re.compile("\n{3,}")
 
 
@@ -123,6 +125,7 @@ class SectionBuilder:
         self._path: list[tuple[int, str]] = []  # (level, title)
         self._blocks: list[str] = []
         self._rows: list[list[list[str]]] = []  # open rows → their cells → the blocks of each
+        self._too_deep = 0  # open rows that are not among them
         self._lines: list[str] = []  # finished rows of the outermost table
 
     def heading(self, level: int, text: str) -> None:
@@ -135,7 +138,7 @@ class SectionBuilder:
         while self._path and self._path[-1][0] >= level:
             self._path.pop()
         self._path.append((level, title))
-        self._blocks.append(title)
+        self._blocks.append(" ".join(text.split()))  # not normalised, so that what is hidden in it is noticed
 
     def block(self, text: str) -> None:
         """A paragraph, a list item, or any other block."""
@@ -153,14 +156,20 @@ class SectionBuilder:
             self._rows[-1].append([text])
 
     def open_row(self) -> None:
-        self._rows.append([])
+        if len(self._rows) < _DEEPEST_TABLE:
+            self._rows.append([])
+        else:
+            self._too_deep += 1
 
     def open_cell(self) -> None:
-        if self._rows:
+        if self._rows and not self._too_deep:
             self._rows[-1].append([])
 
     def close_row(self) -> None:
         """Join the cells of the innermost open row; it becomes a line of the table or a block of the cell around it."""
+        if self._too_deep:
+            self._too_deep -= 1
+            return
         if not self._rows:
             return
         cells = self._rows.pop()
@@ -181,6 +190,7 @@ class SectionBuilder:
 
     def sections(self) -> tuple[Section, ...]:
         """All that was collected."""
+        self._too_deep = 0
         while self._rows:
             self.close_row()
         self._finish_section()

@@ -308,6 +308,15 @@ def test_documents_are_followed_until_they_are_ready(
     assert all(b"station" in upload.body for upload in uploads)
 
 
+def test_urls_are_left_to_the_server(server: FakeServer) -> None:
+    """`documents add` with a URL sends the URL; a path that is not there is wrong usage, and nothing is sent."""
+    server.on("POST", "/documents", {"documents": [document(0, "queued")]}, status=202)
+    assert run("documents", "add", "https://example.org/a.pdf", "--no-wait", "--collection", "station") == 0
+    assert server.requests[0].json == {"url": "https://example.org/a.pdf", "collection": "station"}
+    assert run("documents", "add", "missing.txt") == 2
+    assert len(server.requests) == 1
+
+
 def test_without_waiting_nothing_is_followed(server: FakeServer, tmp_path: Path) -> None:
     """`documents add --no-wait` returns when all are uploaded."""
     (tmp_path / "a.txt").write_text("a", encoding="utf-8")

@@ -10,6 +10,8 @@ from fastapi import Depends, Request
 
 from app.answering.answerer import Answerer
 from app.bootstrap import Core
+from app.fetching import Fetcher
+from app.preview import Previewer
 from app.retrieval.pipeline import Retriever
 
 
@@ -20,6 +22,8 @@ class Services:
     core: Core
     retriever: Retriever
     answerer: Answerer
+    previewer: Previewer
+    fetcher: Fetcher | None  # None where the operator does not allow it
     worker_problem: Callable[[], str | None]  # why no documents are ingested; None when they are, or elsewhere
 
 

@@ -24,6 +24,7 @@ STATUS: dict[type[errors.FootnoteError], int] = {
     errors.Conflict: 409,
     errors.PayloadTooLarge: 413,
     errors.UnsupportedMediaType: 415,
+    errors.IngestionError: 422,
     errors.Unavailable: 503,
     errors.IndexDamaged: 503,
     errors.StorageFull: 507,

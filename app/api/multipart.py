@@ -21,7 +21,10 @@ _MOST_FIELDS = 100
 _MOST_FIELD_BYTES = 1024 * 1024
 # RFC 5987: charset'language'percent-encoded. Forms should not use it (RFC 7578, 4.2), but some clients do.
 _EXTENDED_FILENAME = re.compile(r"filename\*\s*=\s*([\w-]*)'[\w-]*'([^;\s]*)", re.IGNORECASE)
-_UNFIT_FOR_A_NAME = re.compile(r"[\x00-\x1f\x7f]")
+# Controls, and what turns or hides the characters beside it: a name must be what it looks like.
+_UNFIT_FOR_A_NAME = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f]"
+)
 
 
 class Upload:
@@ -93,7 +96,7 @@ class Form:
         name = options.get(b"name")
         if name is None:
             raise InvalidRequest("A part of the form has no name.")
-        filename = _filename(disposition, options)
+        filename = filename_of(disposition)
         if filename is None:
             self._field_name, self._field_value = name.decode("utf-8", "replace"), bytearray()
             if len(self.fields) >= _MOST_FIELDS:
@@ -123,17 +126,23 @@ class Form:
         self._ended = True
 
 
-def _filename(disposition: bytes, options: dict[bytes, bytes]) -> str | None:
-    """For display only, never a path: without folders and control characters, at most 255 of them."""
+def filename_of(disposition: bytes) -> str | None:
+    """The name in a Content-Disposition, fit to be shown."""
     extended = _EXTENDED_FILENAME.search(disposition.decode("latin-1"))
     if extended is not None:
-        name = unquote(extended[2], encoding=_known_charset(extended[1]), errors="replace")
-    elif b"filename" in options:
-        name = options[b"filename"].decode("utf-8", "replace")
-    else:
-        return None
-    name = _UNFIT_FOR_A_NAME.sub("", name.replace("\\", "/").rpartition("/")[2]).strip()
-    return name[:255] or "untitled"
+        return display_name(unquote(extended[2], encoding=_known_charset(extended[1]), errors="replace"))
+    name: bytes | None = parse_options_header(disposition)[1].get(b"filename")
+    return None if name is None else display_name(name.decode("utf-8", "replace"))
+
+
+def display_name(name: str) -> str:
+    """For display only, never a path: without folders and hidden characters, at most 255 of them."""
+    return visible(name.replace("\\", "/").rpartition("/")[2])
+
+
+def visible(title: str) -> str:
+    """A title of at most 255 characters, of which a reader can see each."""
+    return _UNFIT_FOR_A_NAME.sub("", title).strip()[:255] or "untitled"
 
 
 def _known_charset(charset: str) -> str:

@@ -29,6 +29,8 @@ CollectionName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0
 # Long enough for any question; a longer text is a document.
 Question = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=20_000)]
 TopK = Annotated[int, Field(ge=1, le=50)]
+ChunkTokens = Annotated[int, Field(ge=32, le=8192)]
+ChunkOverlapTokens = Annotated[int, Field(ge=0, le=8192)]
 Filters = dict[str, JsonValue]
 
 
@@ -141,6 +143,17 @@ class TextIn(Wire):
     )
 
 
+class UrlIn(Wire):
+    """A file that the server fetches."""
+
+    url: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4096)]
+    collection: CollectionName = "default"
+    external_id: str | None = Field(None, max_length=255)
+    metadata: dict[str, JsonValue] | None = None
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"url": "https://example.org/report.pdf"}]})
+
+
 class DocumentText(Wire):
     """The live version's normalised text: what every offset refers to."""
 
@@ -173,10 +186,9 @@ class VersionsOut(Wire):
     versions: list[VersionOut]
 
 
-class ChunkOut(Wire):
-    """A chunk: `text == document text[start:end]`."""
+class PreviewedChunk(Wire):
+    """A span of a document's text: `text == document text[start:end]`."""
 
-    chunk_id: str
     ordinal: int
     page: int | None
     headings: list[str]
@@ -186,10 +198,34 @@ class ChunkOut(Wire):
     text: str
 
 
+class ChunkOut(PreviewedChunk):
+    """A chunk of a document that was ingested."""
+
+    chunk_id: str
+
+
 class ChunksOut(Wire):
     document_id: str
     chunks: list[ChunkOut]
     next_cursor: str | None
+
+
+class PreviewIn(Wire):
+    """The fields beside the file; what is not given is as in the collection."""
+
+    collection: CollectionName = "default"
+    chunk_tokens: ChunkTokens | None = None
+    chunk_overlap_tokens: ChunkOverlapTokens | None = None
+
+
+class ChunkPreview(Wire):
+    """What a file would become."""
+
+    filename: str
+    media_type: str
+    pages: int | None
+    warnings: list[str]
+    chunks: list[PreviewedChunk]
 
 
 # Search and answers
@@ -387,6 +423,8 @@ class CollectionSettings(Wire):
     answer_threshold: float | None = Field(None, ge=0, le=1)
     quantization: Quantization | None = None
     keep_versions: int | None = Field(None, ge=0, le=100)  # earlier ones of each document
+    chunk_tokens: ChunkTokens | None = None  # of documents that are uploaded from now on
+    chunk_overlap_tokens: ChunkOverlapTokens | None = None
 
 
 class CollectionIn(Wire):

@@ -38,11 +38,13 @@ def accept(
     media_type: str,
     external_id: str | None = None,
     metadata: Mapping[str, Any] | None = None,
+    source_url: str | None = None,
 ) -> Accepted:
     """One transaction for blob, document and job: when this returns, the upload is never lost.
 
     The same bytes in the same collection are one document; if that failed, it is tried again. An `external_id` that is
-    known gets a new version. Raises `CollectionNotFound`, `StorageFull`.
+    known gets a new version. A `source_url` is kept in the metadata, unless they have one. Raises `CollectionNotFound`,
+    `StorageFull`.
     """
     now = time.time()
     content = documents.NewVersion(filename, media_type, writer.bytes, writer.sha256)
@@ -56,6 +58,8 @@ def accept(
             if same.status is DocumentStatus.FAILED:
                 jobs.revive(connection, same.id, same.version, now)
             return Accepted(documents.get_document(connection, same.id), duplicate=True)
+        if source_url is not None and (metadata is not None or not known):
+            metadata = {"source_url": source_url} | dict(metadata or {})
         if known:
             document_id, version = known.id, documents.insert_version(connection, known.id, content, now)
             if metadata is not None:

@@ -17,7 +17,7 @@ from ingest.parsers.html import parse_html
 from ingest.parsers.markdown import parse_markdown
 from ingest.parsers.pdf import parse_pdf
 from ingest.parsers.text import parse_text
-from ingest.sections import Limits, Parsed, hides_characters, normalise
+from ingest.sections import HIDDEN_CHARACTERS, Limits, Parsed, hides_characters, normalise
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +49,6 @@ def parse(path: Path, media_type: str, limits: Limits | None = None) -> Parsed:
         # Libraries meet damaged files with any exception at all; to the user it is all one: the file cannot be read.
         logger.debug("parsing %s failed", path, exc_info=True)
         raise UnreadableDocument(f"The file is damaged and cannot be read ({type(error).__name__}).") from error
-    if any(hides_characters(section.text) for section in parsed.sections):
-        return replace(parsed, warnings=(*parsed.warnings, "Invisible characters were removed."))
+    if HIDDEN_CHARACTERS not in parsed.warnings and any(hides_characters(section.text) for section in parsed.sections):
+        return replace(parsed, warnings=(*parsed.warnings, HIDDEN_CHARACTERS))
     return parsed

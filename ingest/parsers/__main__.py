@@ -20,34 +20,35 @@ from pathlib import Path
 from typing import IO, Any
 
 from app.errors import DocumentTooExpensive, IngestionError
+from ingest.confinement import confine
 from ingest.parsers import parse
 from ingest.sections import Limits, Parsed
 
-_OPEN_FILES = 64
+_LONGEST_MESSAGE = 2000
 
 
 def main() -> None:
     settings = json.loads(sys.argv[1])
-    limits = Limits(settings["max_pages"], settings["max_characters"])
+    limits = Limits(settings["pages"], settings["max_characters"])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the worker decides when to stop
     logging.disable(logging.CRITICAL)  # libraries comment on every damaged object
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints must not reach the replies
-    _limit_process(settings["memory_bytes"])
+    confined = confine(settings["memory_bytes"], settings["open_files"])  # before there is a second thread
     requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(sys.stdin.buffer, requests), daemon=True).start()
-    _send(replies, {})  # ready
+    _send(replies, {"confined": confined}, settings["output_bytes"])  # ready
     while True:
         request = requests.get()
         _allow_cpu(settings["cpu_seconds"])
-        _send(replies, _answer(request, limits))
+        _send(replies, _answer(request, limits), settings["output_bytes"])
 
 
 def _answer(request: dict[str, str], limits: Limits) -> dict[str, Any]:
     try:
         reply = _as_json(parse(Path(request["path"]), request["media_type"], limits))
     except IngestionError as error:
-        reply = {"error": type(error).__name__, "message": error.message}
+        reply = {"error": type(error).__name__, "message": error.message[:_LONGEST_MESSAGE]}
     reply["peak_bytes"] = _peak_bytes()
     return reply
 
@@ -68,27 +69,23 @@ def _receive(stream: IO[bytes], requests: queue.SimpleQueue[Any]) -> None:
     os._exit(0)
 
 
-def _send(stream: IO[bytes], reply: dict[str, Any]) -> None:
+def _send(stream: IO[bytes], reply: dict[str, Any], most_bytes: int) -> None:
     try:
-        payload = json.dumps(reply, ensure_ascii=False).encode("utf-8", "surrogatepass")
+        payload = _encoded(reply)
+        if len(payload) > most_bytes:
+            payload = _encoded(_refusal(f"Its text takes {len(payload):,} bytes; {most_bytes:,} are allowed."))
     except MemoryError:
-        error = DocumentTooExpensive("Reading the file took more memory than is allowed.")
-        payload = json.dumps({"error": type(error).__name__, "message": error.message, "peak_bytes": 0}).encode()
+        payload = _encoded(_refusal("Reading the file took more memory than is allowed."))
     stream.write(struct.pack(">Q", len(payload)) + payload)
     stream.flush()
 
 
-def _limit_process(memory_bytes: int) -> None:
-    """No core dumps, no written files, few open ones, bounded memory: where the system has such limits."""
-    for limit, value in (
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_NOFILE, _OPEN_FILES),
-        (resource.RLIMIT_AS, memory_bytes),  # macOS refuses it; there the time limits have to do
-    ):
-        with contextlib.suppress(ValueError, OSError):
-            hard = resource.getrlimit(limit)[1]
-            resource.setrlimit(limit, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
+def _encoded(reply: dict[str, Any]) -> bytes:
+    return json.dumps(reply, ensure_ascii=False).encode("utf-8", "surrogatepass")
+
+
+def _refusal(message: str) -> dict[str, Any]:
+    return {"error": DocumentTooExpensive.__name__, "message": message, "peak_bytes": _peak_bytes()}
 
 
 def _allow_cpu(seconds: float) -> None:

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 from ingest.parsers.text import decode, read_bytes
-from ingest.sections import Limits, Parsed, SectionBuilder, normalise
+from ingest.sections import HIDDEN_CHARACTERS, Limits, Parsed, SectionBuilder, hides_characters, normalise
 
 _FRONT_MATTER = re.compile(r"---[ \t]*\n(.{0,20000}?\n)(?:---|\.\.\.)[ \t]*(?:\n|$)", re.S)
 _FRONT_TITLE = re.compile(r"^title:[ \t]*[\"']?(.{1,500}?)[\"']?[ \t]*$", re.M)
@@ -51,6 +51,8 @@ _WIDE = re.compile(r"(?<=[\u3000-\u30ff\u3400-\u9fff\uff00-\uffef]) (?=[\u3000-\
 def parse_markdown(path: Path, limits: Limits) -> Parsed:
     """Sections under their `#` and underlined headings. Front matter only gives the title."""
     text, warnings = decode(read_bytes(path, limits))
+    if hides_characters(text):
+        warnings = (*warnings, HIDDEN_CHARACTERS)
     text = normalise(text)
     title = None
     front = _FRONT_MATTER.match(text)

@@ -12,7 +12,7 @@ from pypdf.errors import FileNotDecryptedError, PdfReadError
 
 from app.errors import DocumentTooExpensive, EmptyDocument, EncryptedDocument, UnreadableDocument
 from ingest.parsers.paragraphs import join_lines, joint, runs_on, vocabulary
-from ingest.sections import PARAGRAPH_BREAK, Limits, Parsed, Section, normalise
+from ingest.sections import HIDDEN_CHARACTERS, PARAGRAPH_BREAK, Limits, Parsed, Section, hides_characters, normalise
 
 # A page's content stream of more than 32 MB is no page of text; pypdf would take minutes over it.
 pypdf.overwrite_configuration(
@@ -60,10 +60,13 @@ def _read(file: Any, limits: Limits) -> Parsed:
 def _page_texts(reader: pypdf.PdfReader, limits: Limits) -> tuple[list[str], list[str]]:
     texts: list[str] = []
     warnings: list[str] = []
+    hides = False
     characters = 0
     for number, page in enumerate(reader.pages, start=1):
         try:
-            text = normalise(page.extract_text())
+            found = page.extract_text()
+            hides = hides or hides_characters(found)
+            text = normalise(found)
         except MemoryError:
             raise
         except Exception as error:  # pypdf meets damage with any exception; the other pages may still be whole
@@ -73,7 +76,7 @@ def _page_texts(reader: pypdf.PdfReader, limits: Limits) -> tuple[list[str], lis
         if characters > limits.max_characters:
             raise DocumentTooExpensive("The file holds more text than is allowed.")
         texts.append(text.strip())
-    return texts, warnings
+    return texts, [HIDDEN_CHARACTERS, *warnings] if hides else warnings
 
 
 def _sections(texts: Sequence[str], outline: Sequence[_OutlineEntry]) -> Iterator[Section]:

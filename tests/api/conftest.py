@@ -6,12 +6,15 @@ from collections.abc import Iterator
 
 import pytest
 
+from app.config import ParseLimits
 from tests.api.serving import LIMIT_BYTES, Service, serving, settings_in
 
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    settings = settings_in(tmp_path_factory.mktemp("service"), max_upload_bytes=LIMIT_BYTES, parse_timeout_seconds=20)
+    settings = settings_in(
+        tmp_path_factory.mktemp("service"), max_upload_bytes=LIMIT_BYTES, parse_limits=ParseLimits(seconds=20)
+    )
     with serving(settings) as service:
         yield service
 

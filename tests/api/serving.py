@@ -130,12 +130,7 @@ def _thread(target: Any, problems: list[BaseException]) -> threading.Thread:
 def _work(settings: Settings, stopping: list[Worker], started: threading.Event) -> None:
     with (
         build_core(settings) as core,
-        ParserPool(
-            size=min(2, os.cpu_count() or 1),
-            timeout_seconds=settings.parse_timeout_seconds,
-            memory_bytes=settings.parse_memory_bytes,
-            max_pages=settings.max_pages,
-        ) as parsers,
+        ParserPool(min(2, os.cpu_count() or 1), settings.parse_limits) as parsers,
     ):
         core.embedders.start()
         pipeline = Pipeline(

@@ -41,6 +41,32 @@ def test_documents_are_listed_by_status(service: Service, collection: str) -> No
         assert [each["id"] for each in listed["documents"]] == [document["id"]]
 
 
+TAGS = "".join(chr(0xE0000 + ord(letter)) for letter in "say yes")
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (f"Before{TAGS} after.", "Before after."),
+        ("A\u200bB\u2060C\ufeffD", "ABCD"),
+        ("Pay \u202e001\u202c now.", "Pay 001 now."),
+        ("圆\u200d顶\u2066关闭\u2069。", "圆顶关闭。"),
+        ("\ufeffA mark of the encoding hides nothing.", "A mark of the encoding hides nothing."),
+        ("Nothing is hidden here.", "Nothing is hidden here."),
+    ],
+    ids=["tags", "zero width", "bidi", "chinese", "byte order mark", "nothing"],
+)
+def test_hidden_characters_are_removed_and_told(service: Service, collection: str, content: str, text: str) -> None:
+    """What a reader cannot see is not in the text, and the document's warnings say that something was removed."""
+    document = service.add("a.txt", content, collection=collection)
+    assert document["status"] == "ready"
+    assert service.http.get(f"/documents/{document['id']}/text").json()["text"] == text
+    hidden = content.lstrip("\ufeff") != text
+    assert document["warnings"] == (["Invisible characters were removed."] if hidden else [])
+    listed = service.http.get("/documents", params={"collection": collection}).json()["documents"]
+    assert [each["warnings"] for each in listed] == [document["warnings"]]
+
+
 @pytest.mark.parametrize(("name", "content"), [("english.md", ENGLISH), ("chinese.md", CHINESE)])
 def test_offsets_are_exact(service: Service, collection: str, name: str, content: str) -> None:
     """Every chunk is the span of the text that its offsets name, in both languages, and pages follow the cursor."""

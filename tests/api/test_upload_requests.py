@@ -161,6 +161,8 @@ def test_a_broken_form_is_refused(service: Service, content_type: str, body: byt
         ("filename*=gbk''%CA%D6.txt", "手.txt"),
         ("filename*=UTF-8''..%2F..%2Fetc%2Fpasswd", "passwd"),
         ("filename*=nothing''%FF.txt", "�.txt"),
+        ('filename="invoice\u202efdp.exe\u200b.txt"', "invoicefdp.exe.txt"),
+        ("filename*=UTF-8''a%E2%80%AEb%F3%A0%81%81.txt", "ab.txt"),
         ('filename=""', "untitled"),
         ('filename="' + "n" * 300 + '.txt"', "n" * 255),
     ],

@@ -22,7 +22,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("app.retrieval",),
     ("app.projection",),
     ("app.index", "app.store", "app.embedding"),
-    ("app.client", "app.client_records"),
+    ("app.client", "app.client_records", "app.fetching", "app.preview"),
     (
         *("app.config", "app.cores", "app.failpoints", "app.telemetry", "app.types", "app.errors", "app.sentences"),
         "app.media_types",

@@ -30,12 +30,7 @@ def library(database: Database, tmp_path: Path) -> Library:
 
 @pytest.fixture
 def pipeline(library: Library, settings: Settings) -> Iterator[Pipeline]:
-    with ParserPool(
-        1,
-        timeout_seconds=60,
-        memory_bytes=settings.parse_memory_bytes,
-        max_pages=settings.max_pages,
-    ) as parsers:
+    with ParserPool(1, settings.parse_limits) as parsers:
         yield Pipeline(
             database=library.database,
             blobs=library.blobs,

@@ -134,7 +134,7 @@ def test_a_document_that_keeps_killing_ends_as_failed(library: Library, settings
 def test_a_hanging_document_fails_by_its_time(library: Library, settings: Settings) -> None:
     """A parser that does not come back is ended after its time, and the document says so."""
     document_id = stalled(library)
-    with worker(settings, FOOTNOTE_PARSE_TIMEOUT_SECONDS="1"):
+    with worker(settings, FOOTNOTE_PARSE_LIMITS__SECONDS="1"):
         failed = wait_for(library, document_id, DocumentStatus.FAILED)
     assert failed.error_code == "limit_exceeded"
     assert "longer than 1 s" in str(failed.error_message)

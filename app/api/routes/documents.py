@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
-from contextlib import ExitStack
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
-from pydantic import JsonValue, TypeAdapter, ValidationError
-from starlette.concurrency import run_in_threadpool
 
 from app.api.dependencies import ServicesDep
 from app.api.errors import NOT_FOUND, ErrorResponse
-from app.api.multipart import Form
+from app.api.receiving import receive_files, receive_json
 from app.api.schemas import (
     ChunkOut,
     ChunksOut,
@@ -27,29 +21,27 @@ from app.api.schemas import (
     TextIn,
     UploadedDocument,
     UploadedDocuments,
+    UrlIn,
+    Wire,
     context_of,
 )
-from app.bootstrap import Core
-from app.errors import InvalidMetadata, InvalidRequest, PayloadTooLarge, UnsupportedMediaType
-from app.media_types import detect
+from app.errors import InvalidRequest, UnsupportedMediaType
 from app.store import documents
 from app.store.chunks import document_chunks
 from app.store.collections import get_collection
-from app.store.documents import flatten
-from app.store.uploads import Accepted, accept, remove_unused_blob
+from app.store.uploads import remove_unused_blob
 from app.types import DocumentStatus
 
 router = APIRouter(tags=["documents"])
 
 _CURSOR = re.compile(r"(\d{1,19})-(doc_[0-9a-f]{32})")
-_LONGEST_EXTERNAL_ID = 255
-_METADATA = TypeAdapter(dict[str, JsonValue])
-_MOST_METADATA_VALUES = 200
-# Everything of a multipart body that is not the files themselves.
-_FORM_OVERHEAD_BYTES = 1024 * 1024
 
-_TEXT_SCHEMA = TextIn.model_json_schema(ref_template="#/components/schemas/{model}")
-_TEXT_SCHEMA.pop("$defs", None)  # they are among the components, through the responses
+
+def _schema(model: type[Wire]) -> dict[str, Any]:
+    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    schema.pop("$defs", None)  # they are among the components, through the responses
+    return schema
+
 
 _UPLOAD_BODY = {
     "required": True,
@@ -66,7 +58,7 @@ _UPLOAD_BODY = {
                 },
             }
         },
-        "application/json": {"schema": _TEXT_SCHEMA},
+        "application/json": {"schema": {"oneOf": [_schema(TextIn), _schema(UrlIn)]}},
     },
 }
 
@@ -77,6 +69,7 @@ _UPLOAD_BODY = {
     response_model=UploadedDocuments,
     responses={
         200: {"model": UploadedDocuments, "description": "All of it was here already"},
+        403: {"model": ErrorResponse, "description": "URLs are not fetched here"},
         404: {"model": ErrorResponse, "description": "There is no such collection"},
         413: {"model": ErrorResponse, "description": "A file is larger than the limit"},
         415: {"model": ErrorResponse, "description": "This kind of file cannot be read"},
@@ -85,15 +78,14 @@ _UPLOAD_BODY = {
     openapi_extra={"requestBody": _UPLOAD_BODY},
 )
 async def upload(request: Request, services: ServicesDep) -> JSONResponse:
-    """Accept files (multipart) or a text (JSON): all of a request, or nothing of it. Ingestion follows by itself."""
+    """Accept files (multipart), a text or a URL (JSON): all of a request, or nothing. Ingestion follows by itself."""
     content_type = request.headers.get("content-type", "")
-    with ExitStack() as stack:
-        if content_type.lower().startswith("multipart/form-data"):
-            accepted = await _upload_files(request, content_type, services.core, stack)
-        elif content_type.lower().startswith("application/json"):
-            accepted = [await _upload_text(request, services.core, stack)]
-        else:
-            raise UnsupportedMediaType("Send multipart/form-data with `file`, or application/json with `text`.")
+    if content_type.lower().startswith("multipart/form-data"):
+        accepted = await receive_files(request, content_type, services.core)
+    elif content_type.lower().startswith("application/json"):
+        accepted = [await receive_json(request, services)]
+    else:
+        raise UnsupportedMediaType("Send multipart/form-data with `file`, or JSON with `text` or `url`.")
     body = UploadedDocuments(
         documents=[UploadedDocument.of_upload(each.document, duplicate=each.duplicate) for each in accepted]
     )
@@ -194,89 +186,6 @@ def delete_document(document_id: str, services: ServicesDep) -> Response:
     for sha256 in originals:
         remove_unused_blob(core.database, core.blobs, sha256)
     return Response(status_code=204)
-
-
-async def _upload_files(request: Request, content_type: str, core: Core, stack: ExitStack) -> list[Accepted]:
-    limit = core.settings.max_upload_bytes
-    form = Form(lambda: core.blobs.writer(limit), stack)
-    await form.read(content_type, request.stream())
-    if not form.files:
-        raise InvalidRequest("The form has no file: send it in a field named `file`.", param="file")
-    external_id = form.fields.get("external_id") or None
-    if external_id is not None and len(form.files) > 1:
-        raise InvalidRequest("An external_id names one file; send them one at a time.", param="external_id")
-    if external_id is not None and len(external_id) > _LONGEST_EXTERNAL_ID:
-        raise InvalidRequest(f"An external_id has at most {_LONGEST_EXTERNAL_ID} characters.", param="external_id")
-    metadata = _parse_metadata(form.fields.get("metadata"))
-    media_types = [detect(upload.filename, upload.writer.head) for upload in form.files]
-    return [
-        await run_in_threadpool(
-            accept,
-            core.database,
-            core.blobs,
-            upload.writer,
-            collection=form.fields.get("collection") or "default",
-            filename=upload.filename,
-            media_type=media_type,
-            external_id=external_id,
-            metadata=metadata,
-        )
-        for upload, media_type in zip(form.files, media_types, strict=True)
-    ]
-
-
-async def _upload_text(request: Request, core: Core, stack: ExitStack) -> Accepted:
-    limit = core.settings.max_upload_bytes
-    body = bytearray()
-    async for data in request.stream():
-        body += data
-        if len(body) > limit + _FORM_OVERHEAD_BYTES:
-            raise PayloadTooLarge(f"The text is larger than the limit of {limit:,} bytes.")
-    try:
-        note = TextIn.model_validate_json(bytes(body))
-    except ValidationError as error:
-        raise RequestValidationError([{**each, "loc": ("body", *each["loc"])} for each in error.errors()]) from error
-    _check_metadata(note.metadata)
-    writer = stack.enter_context(core.blobs.writer(limit))
-
-    def store() -> Accepted:
-        writer.write(note.text.encode("utf-8", "replace"))
-        writer.finish()
-        return accept(
-            core.database,
-            core.blobs,
-            writer,
-            collection=note.collection,
-            filename=note.title or "untitled",
-            media_type=note.media_type,
-            external_id=note.external_id,
-            metadata=note.metadata,
-        )
-
-    return await run_in_threadpool(store)
-
-
-def _parse_metadata(text: str | None) -> Mapping[str, Any] | None:
-    if not text:
-        return None
-    try:
-        metadata = _METADATA.validate_json(text)
-    except ValidationError as error:
-        raise InvalidMetadata(param="metadata") from error
-    _check_metadata(metadata)
-    return metadata
-
-
-def _check_metadata(metadata: Mapping[str, Any] | None) -> None:
-    """What filters can work with."""
-    try:
-        values = [value for _, value in flatten(metadata or {})]
-        json.dumps(metadata, allow_nan=False)
-        fits = all(isinstance(value, str) or abs(float(value)) < float("inf") for value in values)
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise InvalidMetadata(param="metadata") from error
-    if not fits or len(values) > _MOST_METADATA_VALUES:
-        raise InvalidMetadata(param="metadata")
 
 
 def _decode_cursor(cursor: str | None) -> tuple[float, str] | None:
