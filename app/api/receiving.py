@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -17,7 +17,7 @@ from app.api.multipart import Form, display_name, filename_of, visible
 from app.api.schemas import TextIn, UrlIn
 from app.api.streaming import unless_client_leaves
 from app.bootstrap import Core
-from app.errors import FetchingDisabled, InvalidMetadata, InvalidRequest, PayloadTooLarge
+from app.errors import FetchingDisabled, InvalidMetadata, InvalidRequest, PayloadTooLarge, UnsupportedMediaType
 from app.media_types import detect
 from app.store.blobs import BlobWriter
 from app.store.collections import get_collection
@@ -32,18 +32,30 @@ _MOST_METADATA_VALUES = 200
 _FORM_OVERHEAD_BYTES = 1024 * 1024
 
 
-async def receive_files(request: Request, content_type: str, core: Core) -> list[Accepted]:
+async def receive(request: Request, services: Services, document_id: str | None = None) -> list[Accepted]:
+    """Whatever the body is. It is a new version of a document where one is named, and then of one file."""
+    content_type = request.headers.get("content-type", "")
+    if content_type.lower().startswith("multipart/form-data"):
+        with ExitStack() as stack:
+            return await _receive_files(request, content_type, services.core, stack, document_id)
+    if content_type.lower().startswith("application/json"):
+        return [await _receive_json(request, services, document_id)]
+    raise UnsupportedMediaType("Send multipart/form-data with `file`, or JSON with `text` or `url`.")
+
+
+async def _receive_files(
+    request: Request, content_type: str, core: Core, stack: ExitStack, document_id: str | None
+) -> list[Accepted]:
     """All files of the form, or none."""
-    with ExitStack() as stack:
-        return await _receive_files(request, content_type, core, stack)
-
-
-async def _receive_files(request: Request, content_type: str, core: Core, stack: ExitStack) -> list[Accepted]:
     limit = core.settings.max_upload_bytes
     form = Form(lambda: core.blobs.writer(limit), stack)
     await form.read(content_type, request.stream())
     if not form.files:
         raise InvalidRequest("The form has no file: send it in a field named `file`.", param="file")
+    if document_id is not None:
+        _check_replacement(form.fields)
+        if len(form.files) > 1:
+            raise InvalidRequest("A new version is one file.", param="file")
     external_id = form.fields.get("external_id") or None
     if external_id is not None and len(form.files) > 1:
         raise InvalidRequest("An external_id names one file; send them one at a time.", param="external_id")
@@ -62,12 +74,13 @@ async def _receive_files(request: Request, content_type: str, core: Core, stack:
             media_type=media_type,
             external_id=external_id,
             metadata=metadata,
+            document_id=document_id,
         )
         for upload, media_type in zip(form.files, media_types, strict=True)
     ]
 
 
-async def receive_json(request: Request, services: Services) -> Accepted:
+async def _receive_json(request: Request, services: Services, document_id: str | None) -> Accepted:
     """A text, or the file that a URL leads to."""
     limit = services.core.settings.max_upload_bytes
     body = bytearray()
@@ -78,14 +91,16 @@ async def receive_json(request: Request, services: Services) -> Accepted:
     with named_fields():
         fields = _JSON_OBJECT.validate_json(bytes(body))
         upload = UrlIn.model_validate(fields) if "url" in fields else TextIn.model_validate(fields)
+    if document_id is not None:
+        _check_replacement(upload.model_fields_set)
     _check_metadata(upload.metadata)
     with services.core.blobs.writer(limit) as writer:
         if isinstance(upload, UrlIn):
-            return await _fetch(upload, request, services, writer)
-        return await run_in_threadpool(_store_text, upload, services.core, writer)
+            return await _fetch(upload, request, services, writer, document_id)
+        return await run_in_threadpool(_store_text, upload, services.core, writer, document_id)
 
 
-def _store_text(note: TextIn, core: Core, writer: BlobWriter) -> Accepted:
+def _store_text(note: TextIn, core: Core, writer: BlobWriter, document_id: str | None) -> Accepted:
     writer.write(note.text.encode("utf-8", "replace"))
     writer.finish()
     return accept(
@@ -97,10 +112,13 @@ def _store_text(note: TextIn, core: Core, writer: BlobWriter) -> Accepted:
         media_type=note.media_type,
         external_id=note.external_id,
         metadata=note.metadata,
+        document_id=document_id,
     )
 
 
-async def _fetch(upload: UrlIn, request: Request, services: Services, writer: BlobWriter) -> Accepted:
+async def _fetch(
+    upload: UrlIn, request: Request, services: Services, writer: BlobWriter, document_id: str | None
+) -> Accepted:
     if services.fetcher is None:
         raise FetchingDisabled(param="url")
     core = services.core
@@ -120,6 +138,7 @@ async def _fetch(upload: UrlIn, request: Request, services: Services, writer: Bl
             external_id=upload.external_id,
             metadata=upload.metadata,
             source_url=upload.url,
+            document_id=document_id,
         )
 
     return await run_in_threadpool(store)
@@ -138,6 +157,11 @@ def named_fields() -> Iterator[None]:
         yield
     except ValidationError as error:
         raise RequestValidationError([{**each, "loc": ("body", *each["loc"])} for each in error.errors()]) from error
+
+
+def _check_replacement(fields: Iterable[str]) -> None:
+    for name in {"collection", "external_id"}.intersection(fields):
+        raise InvalidRequest(f"A new version keeps the document's {name}.", param=name)
 
 
 def _parse_metadata(text: str | None) -> Mapping[str, Any] | None:

@@ -39,19 +39,25 @@ def accept(
     external_id: str | None = None,
     metadata: Mapping[str, Any] | None = None,
     source_url: str | None = None,
+    document_id: str | None = None,
 ) -> Accepted:
     """One transaction for blob, document and job: when this returns, the upload is never lost.
 
     The same bytes in the same collection are one document; if that failed, it is tried again. An `external_id` that is
-    known gets a new version. A `source_url` is kept in the metadata, unless they have one. Raises `CollectionNotFound`,
-    `StorageFull`.
+    known gets a new version, and so does the document of a `document_id`, in whichever collection it is. A `source_url`
+    is kept in the metadata, unless they have one. Raises `CollectionNotFound`, `DocumentNotFound`, `StorageFull`.
     """
     now = time.time()
     content = documents.NewVersion(filename, media_type, writer.bytes, writer.sha256)
     with database.write() as connection:
         database.lock_blobs(connection)
         found = get_collection(connection, collection)
-        known = external_id and documents.find_by_external_id(connection, found.id, external_id)
+        if document_id is not None:
+            known: Document | None = documents.get_document(connection, document_id)
+        elif external_id:
+            known = documents.find_by_external_id(connection, found.id, external_id)
+        else:
+            known = None
         same = known or documents.find_by_content(connection, found.id, writer.sha256)
         if same and same.sha256 == writer.sha256:
             blobs.keep(writer)  # in case that the one in place was lost or damaged: these bytes are the right ones
@@ -63,7 +69,7 @@ def accept(
         if known:
             document_id, version = known.id, documents.insert_version(connection, known.id, content, now)
             if metadata is not None:
-                documents.set_metadata(connection, found.id, document_id, metadata, now)
+                documents.set_metadata(connection, known.collection_id, document_id, metadata, now)
         else:
             document_id, version = (
                 documents.insert_document(

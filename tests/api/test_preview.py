@@ -16,7 +16,7 @@ import pytest
 from app.config import ParseLimits
 from app.errors import DocumentTooExpensive, EmbedderUnavailable
 from app.media_types import MediaType
-from app.preview import Previewer
+from app.preview import CountTokens, Previewer
 from tests.api.serving import LIMIT_BYTES, Service, problem
 from tests.ingest.sample_files import pdf
 from tests.waiting import wait_until
@@ -121,13 +121,19 @@ def counting(texts: Any) -> list[int]:
     return [len(text.split()) for text in texts]
 
 
-def show(previewer: Previewer, path: Path) -> Any:
-    async def run() -> Any:
-        return await previewer.preview(
-            path, filename=path.name, media_type=MediaType.TEXT, chunk_tokens=50, chunk_overlap_tokens=0
-        )
+async def request(previewer: Previewer, path: Path, count_tokens: CountTokens = counting) -> Any:
+    return await previewer.preview(
+        path,
+        filename=path.name,
+        media_type=MediaType.TEXT,
+        count_tokens=count_tokens,
+        chunk_tokens=50,
+        chunk_overlap_tokens=0,
+    )
 
-    return anyio.run(run)
+
+def show(previewer: Previewer, path: Path, count_tokens: CountTokens = counting) -> Any:
+    return anyio.run(request, previewer, path, count_tokens)
 
 
 @pytest.fixture
@@ -147,19 +153,17 @@ def previews() -> list[psutil.Process]:
 def test_limits_hold(endless: Path) -> None:
     """A file that takes too long fails with the parser's own reason, and leaves no process."""
     with pytest.raises(DocumentTooExpensive, match="longer than 1 s"):
-        show(Previewer(limits=ParseLimits(seconds=1), count_tokens=counting), endless)
+        show(Previewer(ParseLimits(seconds=1)), endless)
     wait_until(lambda: not previews(), what="the processes to go")
 
 
 def test_whoever_leaves_ends_it(endless: Path) -> None:
     """Cancelling a preview kills its process, and with it the parser."""
-    previewer = Previewer(limits=ParseLimits(), count_tokens=counting)
+    previewer = Previewer(ParseLimits())
 
     async def leave() -> None:
         with anyio.move_on_after(1.5):
-            await previewer.preview(
-                endless, filename="a", media_type=MediaType.TEXT, chunk_tokens=50, chunk_overlap_tokens=0
-            )
+            await request(previewer, endless)
 
     anyio.run(leave)
     wait_until(lambda: not previews(), what="the processes to go")
@@ -174,7 +178,7 @@ def test_without_a_tokenizer(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("Words.")
     with pytest.raises(EmbedderUnavailable):
-        show(Previewer(limits=ParseLimits(), count_tokens=unavailable), path)
+        show(Previewer(ParseLimits()), path, unavailable)
     wait_until(lambda: not previews(), what="the processes to go")
 
 

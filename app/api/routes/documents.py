@@ -10,7 +10,7 @@ from fastapi.responses import FileResponse, JSONResponse
 
 from app.api.dependencies import ServicesDep
 from app.api.errors import NOT_FOUND, ErrorResponse
-from app.api.receiving import receive_files, receive_json
+from app.api.receiving import receive
 from app.api.schemas import (
     ChunkOut,
     ChunksOut,
@@ -25,7 +25,7 @@ from app.api.schemas import (
     Wire,
     context_of,
 )
-from app.errors import InvalidRequest, UnsupportedMediaType
+from app.errors import InvalidRequest
 from app.store import documents
 from app.store.chunks import document_chunks
 from app.store.collections import get_collection
@@ -62,6 +62,14 @@ _UPLOAD_BODY = {
     },
 }
 
+_UPLOAD_ERRORS: dict[int | str, dict[str, Any]] = {
+    403: {"model": ErrorResponse, "description": "URLs are not fetched here"},
+    404: {"model": ErrorResponse, "description": "There is no such collection, or document"},
+    413: {"model": ErrorResponse, "description": "A file is larger than the limit"},
+    415: {"model": ErrorResponse, "description": "This kind of file cannot be read"},
+    507: {"model": ErrorResponse, "description": "The disk is full"},
+}
+
 
 @router.post(
     "/documents",
@@ -69,23 +77,13 @@ _UPLOAD_BODY = {
     response_model=UploadedDocuments,
     responses={
         200: {"model": UploadedDocuments, "description": "All of it was here already"},
-        403: {"model": ErrorResponse, "description": "URLs are not fetched here"},
-        404: {"model": ErrorResponse, "description": "There is no such collection"},
-        413: {"model": ErrorResponse, "description": "A file is larger than the limit"},
-        415: {"model": ErrorResponse, "description": "This kind of file cannot be read"},
-        507: {"model": ErrorResponse, "description": "The disk is full"},
+        **_UPLOAD_ERRORS,
     },
     openapi_extra={"requestBody": _UPLOAD_BODY},
 )
 async def upload(request: Request, services: ServicesDep) -> JSONResponse:
     """Accept files (multipart), a text or a URL (JSON): all of a request, or nothing. Ingestion follows by itself."""
-    content_type = request.headers.get("content-type", "")
-    if content_type.lower().startswith("multipart/form-data"):
-        accepted = await receive_files(request, content_type, services.core)
-    elif content_type.lower().startswith("application/json"):
-        accepted = [await receive_json(request, services)]
-    else:
-        raise UnsupportedMediaType("Send multipart/form-data with `file`, or JSON with `text` or `url`.")
+    accepted = await receive(request, services)
     body = UploadedDocuments(
         documents=[UploadedDocument.of_upload(each.document, duplicate=each.duplicate) for each in accepted]
     )
@@ -175,6 +173,23 @@ def read_chunks(
     ]
     next_cursor = str(chunks[-1].ordinal) if len(found) > limit else None
     return ChunksOut(document_id=document_id, chunks=chunks, next_cursor=next_cursor)
+
+
+@router.put(
+    "/documents/{document_id}",
+    status_code=202,
+    response_model=UploadedDocument,
+    responses={
+        200: {"model": UploadedDocument, "description": "Its newest version is these bytes already"},
+        **_UPLOAD_ERRORS,
+    },
+    openapi_extra={"requestBody": _UPLOAD_BODY},
+)
+async def replace(document_id: str, request: Request, services: ServicesDep) -> JSONResponse:
+    """A new version: a file, a text or a URL. The old one answers until the new one is ready."""
+    (accepted,) = await receive(request, services, document_id)
+    body = UploadedDocument.of_upload(accepted.document, duplicate=accepted.duplicate)
+    return JSONResponse(body.model_dump(mode="json"), status_code=200 if accepted.duplicate else 202)
 
 
 @router.delete("/documents/{document_id}", status_code=204, response_class=Response, responses=NOT_FOUND)
