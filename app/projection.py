@@ -171,8 +171,12 @@ class Projection:
         with _writing(), self._publishing(collection_id):
             collection = self._collection(collection_id)
             index = self.index(collection)
-            if index is not None and index.verify():
+            if index is None:
+                return
+            if index.verify():
                 self._rebuild(collection, index)
+            else:
+                index.reopen()
 
     def catch_up(self, collection_id: str) -> None:
         """`sync` for a search. Raises `IndexUnavailable` where the index cannot be written."""

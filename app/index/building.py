@@ -13,7 +13,7 @@ import numpy as np
 from app.errors import EmbeddingModelMismatch
 from app.failpoints import failpoint
 from app.index.clustering import MergedRows, Part, write_clustered_segment
-from app.index.durable import Verifier, raise_if_full, sync_folder
+from app.index.durable import FileIdentity, Verifier, identify, raise_if_full, sync_folder, unchanged
 from app.index.lexical import LexicalWriter
 from app.index.manifest import (
     MERGING,
@@ -61,8 +61,11 @@ class GenerationBuilder:
         """Write the generation after `base` and make it the newest; leave no file behind if that fails."""
         try:
             (self._directory / SEGMENTS).mkdir(exist_ok=True)
-            following = self._write_rows(base, entries, removed)
-            commit_manifest(self._directory, self._merge_small(replace(following, sequence=sequence)))
+            # Zeros, read in place of a file that has just lost its end, must not get a valid checksum.
+            with unchanged([(path, identify(path)) for path in map(self._directory.joinpath, base.files)]):
+                following = self._write_rows(base, entries, removed)
+                following = self._merge_small(replace(following, sequence=sequence))
+            commit_manifest(self._directory, following)
         except OSError as error:
             raise_if_full(error)
             raise
@@ -114,7 +117,8 @@ class GenerationBuilder:
         """What takes milliseconds is merged at once, and removals that have no rows left are forgotten."""
         while chosen := choose_merge(self._loads(manifest), PUBLISH_ROWS):
             parts = self._parts(manifest, chosen)
-            record = self._write_merged(self._directory / SEGMENTS, manifest, parts)
+            with unchanged(_files(parts)):
+                record = self._write_merged(self._directory / SEGMENTS, manifest, parts)
             failpoint("merge.written")
             manifest = _replaced(manifest, chosen, record)
         return self._without_settled_removals(manifest)
@@ -130,11 +134,12 @@ class GenerationBuilder:
         folder = self._directory / MERGING
         folder.mkdir(exist_ok=True)
         parts = self._parts(manifest, chosen)
-        if sum(len(part.rows) for part in parts) < policy.clustered_from:
-            record = self._write_merged(folder, manifest, parts)
-        else:
-            name = _unique(manifest.generation)
-            record = write_clustered_segment(folder, name, parts, policy.quantization, should_stop)
+        with unchanged(_files(parts)):
+            if sum(len(part.rows) for part in parts) < policy.clustered_from:
+                record = self._write_merged(folder, manifest, parts)
+            else:
+                name = _unique(manifest.generation)
+                record = write_clustered_segment(folder, name, parts, policy.quantization, should_stop)
         failpoint("merge.built")
         return Merge(tuple(chosen), record)
 
@@ -207,6 +212,10 @@ def _replaced(manifest: Manifest, chosen: Sequence[Load], record: SegmentRecord 
         segments=(*segments, record) if record else tuple(segments),
         last_merge=MergeRecord(manifest.generation, len(chosen), kept, sum(load.rows for load in chosen) - kept),
     )
+
+
+def _files(parts: Sequence[Part]) -> list[tuple[Path, FileIdentity]]:
+    return [file for part in parts for file in part.segment.files.items()]
 
 
 def _unique(generation: int) -> str:

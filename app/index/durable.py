@@ -13,7 +13,7 @@ import os
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +22,10 @@ from typing import Self
 
 from app.errors import IndexDamaged, IndexUnavailable, StorageFull
 from app.failpoints import failpoint
+from app.index import bus_errors
 
-FileIdentity = tuple[int, int, int]  # inode, bytes, mtime in nanoseconds: changes whenever somebody writes
+# Inode, bytes, mtime in nanoseconds, bus errors: changes whenever somebody writes, or reading it has failed.
+FileIdentity = tuple[int, int, int, int]
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _LOCK_POLL_SECONDS = 0.005
@@ -126,7 +128,23 @@ def identify(path: str | Path) -> FileIdentity:
         status = os.stat(path)  # noqa: PTH116 - every search asks for every file, and a string is quicker
     except OSError as error:
         raise IndexDamaged(f"{Path(path).name} cannot be read: {error.strerror}.") from error
-    return status.st_ino, status.st_size, status.st_mtime_ns
+    return status.st_ino, status.st_size, status.st_mtime_ns, bus_errors.count(path)
+
+
+def require_unchanged(files: Iterable[tuple[str | Path, FileIdentity]]) -> None:
+    """Raise `IndexDamaged` where a mapped file is not what it was."""
+    for path, identity in files:
+        if identify(path) != identity:
+            raise IndexDamaged(f"{Path(path).name} was changed while it was in use, or cannot be read any more.")
+
+
+@contextmanager
+def unchanged(files: Iterable[tuple[str | Path, FileIdentity]]) -> Iterator[None]:
+    """Raise `IndexDamaged` at the end where a file has changed meanwhile: what was made of it is wrong."""
+    try:
+        yield
+    finally:
+        require_unchanged(files)
 
 
 class Verifier:

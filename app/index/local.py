@@ -15,6 +15,7 @@ import numpy as np
 
 from app.errors import IndexDamaged, IndexUnavailable
 from app.index.building import GenerationBuilder, MergePolicy
+from app.index.bus_errors import survive
 from app.index.clustering import MergeStopped
 from app.index.durable import Verifier, exclusive, is_held, raise_if_full
 from app.index.manifest import (
@@ -61,7 +62,8 @@ class LocalIndex:
     """A `CollectionIndex` of FAISS segments and tantivy. Any number of processes may have one open on a folder."""
 
     def __init__(self, directory: Path, dimension: int) -> None:
-        self._directory = directory
+        self._directory = directory.resolve()
+        survive(self._directory)
         self._dimension = dimension
         self._verifier = Verifier()
         self._opening = threading.Lock()
@@ -102,10 +104,10 @@ class LocalIndex:
         """Read every byte again and say in plain words what is wrong; empty when all is well."""
         try:
             snapshot = self._retried(lambda pointer: self._open_anew(pointer, Verifier(), {}))
+            dense, lexical = snapshot.dense_ids(), snapshot.lexical_ids()
         except IndexDamaged as error:
             return [error.message]
         problems = []
-        dense, lexical = snapshot.dense_ids(), snapshot.lexical_ids()
         if len(np.unique(dense)) != len(dense):
             problems.append("Some chunks are in the vector segments twice.")
         for name, segment in snapshot.segments.items():
@@ -115,6 +117,10 @@ class LocalIndex:
         if only_dense or only_lexical:
             problems.append(f"{only_dense} chunks have only a vector, and {only_lexical} only words.")
         return problems
+
+    def reopen(self) -> None:
+        """Map everything anew with the next search: what is mapped now may be zeros though the files are whole."""
+        self._snapshot = None
 
     def is_open(self) -> bool:
         """Whether the newest generation is: if not, `snapshot` reads every new byte, which may take seconds.

@@ -98,6 +98,12 @@ class Manifest:
     def name(self) -> str:
         return manifest_name(self.generation)
 
+    @property
+    def files(self) -> list[str]:
+        """What it names, seen from the index's folder."""
+        files = [f"{SEGMENTS}/{file}" for segment in self.segments for file in segment.files]
+        return files + [f"{self.lexical.name}/{file}" for file in self.lexical.files] if self.lexical else files
+
 
 def manifest_name(generation: int) -> str:
     return f"manifest-{generation}.json"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from weakref import WeakKeyDictionary
@@ -13,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from app.cores import available_cores
-from app.errors import EmbeddingModelMismatch, IndexDamaged
-from app.index.durable import Verifier, identify
+from app.errors import EmbeddingModelMismatch
+from app.index import bus_errors
+from app.index.durable import Verifier, require_unchanged
 from app.index.idset import IdSet
 from app.index.lexical import LexicalReader
 from app.index.manifest import Manifest
@@ -64,10 +66,17 @@ class Snapshot:
         return self.manifest.sequence
 
     def check_files(self) -> None:
-        """Raise `IndexDamaged` where a mapped file was written to: reading past a new end would kill the process."""
-        for path, identity in self._files:
-            if identify(path) != identity:
-                raise IndexDamaged(f"{Path(path).name} was changed while it was in use.")
+        """Raise `IndexDamaged` where a mapped file was written to, or cannot be read: who reads on may read zeros."""
+        require_unchanged(self._files)
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Raise `IndexDamaged` at the end where zeros were read in place of a file, whatever came of it."""
+        try:
+            yield
+        finally:
+            if bus_errors.happened():
+                self.check_files()
 
     def search_dense(self, query: npt.NDArray[np.float32], limit: int, allowed: IdSet) -> list[Hit]:
         """The nearest allowed chunks over all segments, equal scores in the order of their ids.
@@ -80,7 +89,8 @@ class Snapshot:
             )
         if limit < 1 or not np.isfinite(query).all():
             return []
-        found = self._search_segments(query, limit, self._select(allowed))
+        with self._reading():
+            found = self._search_segments(query, limit, self._select(allowed))
         if not found:
             return []
         ids = np.concatenate([ids for ids, _ in found])
@@ -101,16 +111,19 @@ class Snapshot:
 
     def search_lexical(self, query: str, limit: int, allowed: IdSet) -> list[Hit]:
         """The best allowed chunks by BM25, equal scores in the order of their ids."""
-        return self._lexical.search(query, limit, allowed) if self._lexical else []
+        with self._reading():
+            return self._lexical.search(query, limit, allowed) if self._lexical else []
 
     def dense_ids(self) -> Ids:
         """The ids of all rows that belong to a version, ascending."""
-        parts = [segment.ids[self._live_mask(name)] for name, segment in self.segments.items()]
-        return np.sort(np.concatenate([np.empty(0, dtype=np.int64), *parts]))
+        with self._reading():
+            parts = [segment.ids[self._live_mask(name)] for name, segment in self.segments.items()]
+            return np.sort(np.concatenate([np.empty(0, dtype=np.int64), *parts]))
 
     def lexical_ids(self) -> Ids:
         """The ids of all documents in the lexical index, ascending."""
-        return self._lexical.ids() if self._lexical else np.empty(0, dtype=np.int64)
+        with self._reading():
+            return self._lexical.ids() if self._lexical else np.empty(0, dtype=np.int64)
 
     def _live_mask(self, name: str) -> Mask:
         live = self._live[name]
