@@ -15,6 +15,7 @@ from app.embedding.models import HashingEmbedder
 from app.errors import IndexDamaged
 from app.index.manifest import CURRENT, read_manifest, read_pointer
 from app.index.protocol import Hit
+from app.store.spaces import index_name
 from tests.faults import forks, traffic
 from tests.faults.operations import leave_merges_to_the_worker
 from tests.faults.oracle import text_of
@@ -96,7 +97,7 @@ def _rounded(hits: Sequence[Hit]) -> list[tuple[float, int]]:
 
 
 def folder_of(bench: Workbench) -> Path:
-    return bench.settings.index_dir / bench.collection.id
+    return bench.settings.index_dir / index_name(bench.collection.id, bench.collection.space or 1)
 
 
 def files_in_use(folder: Path) -> list[Path]:
