@@ -189,12 +189,12 @@ def _header(message: _Part, name: str) -> str:
     """A header's text; the first one counts, as in most programs."""
     # As it came: the usual way of access loses what is not ASCII.
     raw = next((value for key, value in message.raw_items() if key.lower() == name.lower()), "")
-    return _decoded(str(raw))[:_MAX_HEADER_CHARACTERS]
+    return _decoded(str(raw), message.get_content_charset())[:_MAX_HEADER_CHARACTERS]
 
 
-def _decoded(raw: str) -> str:
-    """A header as RFC 2047 and older habits encode it."""
-    text, _ = decode(raw.encode("utf-8", "surrogateescape"))
+def _decoded(raw: str, charset: str | None = None) -> str:
+    """A header as RFC 2047 encodes it, or as old programs do: in the charset of the message."""
+    text, _ = decode(raw.encode("utf-8", "surrogateescape"), known_encoding(charset or ""))
     try:
         parts = list(_words(text)) if "=?" in text else [text]
     except (HeaderParseError, ValueError):

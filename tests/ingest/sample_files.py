@@ -89,8 +89,8 @@ def archive(members: Mapping[Any, str | bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def open_text(body: str, styles: str = "", **parts: str) -> bytes:
-    """An ODT around the XML of its body. `parts` are more of its members, `META_INF_manifest` for one."""
+def open_text(body: str, styles: str = "", parts: Mapping[str, str] | None = None) -> bytes:
+    """An ODT around the XML of its body. `parts` are more of its members, each within an element `x`."""
     names = " ".join(
         f'xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{urn}:1.0"'
         for name, urn in (
@@ -103,7 +103,7 @@ def open_text(body: str, styles: str = "", **parts: str) -> bytes:
             "mimetype": "application/vnd.oasis.opendocument.text",
             "content.xml": f"<office:document-content {names}>"
             f"<office:automatic-styles>{styles}</office:automatic-styles><office:body><office:text>{body}</office:text></office:body></office:document-content>",
-            **{f"{name.replace('_', '/')}.xml": xml.replace("<x>", f"<x {names}>") for name, xml in parts.items()},
+            **{name: f"<x {names}>{xml}</x>" for name, xml in (parts or {}).items()},
         }
     )
 
