@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from email.errors import HeaderParseError
 from email.header import decode_header
 from email.message import Message
-from email.policy import compat32
+from email.policy import Compat32
 from typing import IO, Literal, TypeAlias
 
 from app.errors import EncryptedDocument, IngestionError, UnreadableDocument, UnsupportedMediaType
@@ -24,7 +24,7 @@ Read = Callable[[Source, str, Limits], Parsed]
 _Part: TypeAlias = "Message[str, str]"
 
 _SHOWN = ("From", "To", "Cc", "Date", "Subject")
-_MAX_HEADER_CHARACTERS = 2000  # a mail may go to thousands
+_MAX_HEADER_CHARACTERS = 10_000  # a mail may go to hundreds
 _MAX_ATTACHMENTS = 50
 _MAX_ATTACHED_BYTES = 64 * 1024 * 1024
 _MAX_WARNINGS = 20
@@ -32,6 +32,14 @@ _SIGNATURES = ("application/pgp-signature", "application/pkcs7-signature", "appl
 _ENCRYPTED = ("multipart/encrypted", "application/pkcs7-mime", "application/x-pkcs7-mime")
 # In flowed text a space at a line's end means that the paragraph goes on; `-- ` is a signature's mark.
 _FLOWED = re.compile(r"(?<!\n--)[ ]\r?\n(?=[^>\s])")
+
+
+class _Policy(Compat32):
+    """Cuts endless headers, over which the standard library takes quadratic time."""
+
+    def header_source_parse(self, sourcelines: list[str]) -> tuple[str, str]:
+        name, value = super().header_source_parse(sourcelines)
+        return name, value[:_MAX_HEADER_CHARACTERS]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +66,7 @@ def parse_eml(source: Source, limits: Limits, read: Read) -> Parsed:
     Attachments that cannot be read are told of in warnings. Messages within messages are read to a small depth.
     """
     with source.open("rb") as file:
-        message = email.message_from_binary_file(file, policy=compat32)
+        message = email.message_from_binary_file(file, policy=_Policy())
     return _read_message(message, limits, read)
 
 
@@ -189,7 +197,7 @@ def _header(message: _Part, name: str) -> str:
     """A header's text; the first one counts, as in most programs."""
     # As it came: the usual way of access loses what is not ASCII.
     raw = next((value for key, value in message.raw_items() if key.lower() == name.lower()), "")
-    return _decoded(str(raw), message.get_content_charset())[:_MAX_HEADER_CHARACTERS]
+    return _decoded(str(raw), message.get_content_charset())
 
 
 def _decoded(raw: str, charset: str | None = None) -> str:

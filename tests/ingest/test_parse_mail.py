@@ -151,6 +151,13 @@ def test_limits(read: Read) -> None:
     assert "more text than is allowed" in parsed.warnings[-1]
 
 
+@pytest.mark.parametrize("header", [b"Subject: ", b"Content-Type: text/plain; ", b"Content-Type: multipart/mixed; "])
+@pytest.mark.parametrize("unit", [b"=?utf-8?q?x?= ", b"a*1*=x; ", b'"\\";', b"x"])
+def test_endless_headers(header: bytes, unit: bytes, read: Read) -> None:
+    """A header of a megabyte costs no more than its first part."""
+    read(b"From: a@b.c\n" + header + unit * (1_000_000 // len(unit)) + b"\n\nText")
+
+
 def test_zip_bomb_attached(read: Read) -> None:
     """An attached zip bomb is left out; the message is read."""
     message = mail()
