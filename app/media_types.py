@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import PurePath
 
@@ -17,30 +18,64 @@ class MediaType(StrEnum):
 
     PDF = "application/pdf"
     DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+    PPTX = "application/vnd.openxmlformats-officedocument.presentationml.presentation"
+    XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+    ODT = "application/vnd.oasis.opendocument.text"
+    EPUB = "application/epub+zip"
+    EML = "message/rfc822"
     HTML = "text/html"
     MARKDOWN = "text/markdown"
+    CSV = "text/csv"
+    TSV = "text/tab-separated-values"
+    JSON = "application/json"
+    JSON_LINES = "application/jsonl"
     TEXT = "text/plain"
 
 
-READABLE = "PDF, DOCX, HTML, Markdown and plain text can be read"
+READABLE = "PDF, DOCX, PPTX, XLSX, ODT, EPUB, EML, CSV, JSON, HTML, Markdown and plain text can be read"
 
-_TEXT_KINDS = {
+_MARKUP_KINDS = {
     ".htm": MediaType.HTML,
     ".html": MediaType.HTML,
     ".xhtml": MediaType.HTML,
     ".md": MediaType.MARKDOWN,
     ".markdown": MediaType.MARKDOWN,
 }
+_DATA_KINDS = {
+    ".csv": MediaType.CSV,
+    ".tsv": MediaType.TSV,
+    ".tab": MediaType.TSV,
+    ".json": MediaType.JSON,
+    ".geojson": MediaType.JSON,
+    ".jsonl": MediaType.JSON_LINES,
+    ".ndjson": MediaType.JSON_LINES,
+}
+_OFFICE_KINDS = {
+    ".docx": MediaType.DOCX,
+    ".docm": MediaType.DOCX,
+    ".pptx": MediaType.PPTX,
+    ".pptm": MediaType.PPTX,
+    ".xlsx": MediaType.XLSX,
+    ".xlsm": MediaType.XLSX,
+    ".odt": MediaType.ODT,
+    ".epub": MediaType.EPUB,
+}
 # Names that promise something other than text; text inside them is a mistake that a person wants to hear of.
 _BINARY_KINDS = {
     ".pdf": "a PDF",
     ".docx": "a Word document",
+    ".docm": "a Word document",
     ".doc": "a Word document",
     ".pptx": "a PowerPoint presentation",
+    ".pptm": "a PowerPoint presentation",
     ".ppt": "a PowerPoint presentation",
     ".xlsx": "an Excel workbook",
+    ".xlsm": "an Excel workbook",
+    ".xlsb": "an Excel workbook",
     ".xls": "an Excel workbook",
     ".odt": "an OpenDocument text",
+    ".ods": "an OpenDocument spreadsheet",
+    ".odp": "an OpenDocument presentation",
     ".epub": "an EPUB book",
     ".png": "a PNG image",
     ".jpg": "a JPEG image",
@@ -71,19 +106,23 @@ _SIGNATURES = (
     (b"{\\rtf", "an RTF document"),
     (b"%!PS", "a PostScript document"),
 )
-_ZIP_KINDS = (
-    (b"ppt/", "a PowerPoint presentation"),
-    (b"xl/", "an Excel workbook"),
-    (b"application/epub+zip", "an EPUB book"),
-    (b"application/vnd.oasis.opendocument", "an OpenDocument file"),
-)
+_MEMBER = b"PK\x03\x04"
+_MEMBER_HEADER_BYTES = 30
+_FOLDER_KINDS = {b"word": MediaType.DOCX, b"ppt": MediaType.PPTX, b"xl": MediaType.XLSX}
+_OPEN_DOCUMENT = b"application/vnd.oasis.opendocument."
+_OPEN_DOCUMENT_KINDS = {
+    b"spreadsheet": "an OpenDocument spreadsheet",
+    b"presentation": "an OpenDocument presentation",
+}
 # A document that says it is HTML, behind white space, an XML declaration and comments.
 _HTML_START = re.compile(
     rb"\s*(?:<\?xml[^>]{0,200}\?>\s*)?(?:<!--.{0,2000}?-->\s*){0,3}<(?:!doctype\s+html|html|head|body)[\s>]",
     re.I | re.S,
 )
 _XML_START = re.compile(rb"\s*<\?xml\s")
-_MAIL_START = re.compile(rb"(?:[A-Z][A-Za-z-]{1,40}: [^\r\n]*\r?\n(?:[ \t][^\r\n]*\r?\n)*){3}")
+_MAIL_HEADER = re.compile(rb"([A-Za-z][A-Za-z0-9-]{0,60}):")
+_MAIL_HEADERS = {b"from", b"to", b"subject", b"date", b"message-id", b"mime-version", b"received"}
+_MAIL_MARKS = {b"message-id", b"mime-version", b"received"}  # what only programs write
 _CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 _BYTE_ORDER_MARKS = (
     codecs.BOM_UTF8,
@@ -107,7 +146,7 @@ def detect(filename: str, head: bytes) -> MediaType:
     at = head[:1024].find(b"%PDF-")
     if at >= 0 and (extension == ".pdf" or not text or not head[:at].strip(b"\xef\xbb\xbf \t\r\n")):
         return MediaType.PDF
-    if head.startswith(b"PK\x03\x04"):
+    if head.startswith(_MEMBER):
         return _zip_kind(filename, extension, head)
     if head.startswith(_OLE):
         return _ole_kind(filename, extension, head)
@@ -145,35 +184,85 @@ def is_utf16_without_mark(head: bytes) -> str | None:
 def _text_kind(filename: str, extension: str, head: bytes) -> MediaType:
     if extension in _BINARY_KINDS:
         raise _refusal(filename, extension, "plain text")
-    if _HTML_START.match(head.removeprefix(codecs.BOM_UTF8)):
+    head = head.removeprefix(codecs.BOM_UTF8)
+    if _HTML_START.match(head):
         return MediaType.HTML
-    if extension in _TEXT_KINDS:
-        return _TEXT_KINDS[extension]
+    if extension in _MARKUP_KINDS:
+        return _MARKUP_KINDS[extension]
     if extension == ".xml" or _XML_START.match(head):
         raise _refusal(filename, extension, "an XML file")
-    if extension == ".eml" and _MAIL_START.match(head):
-        raise _refusal(filename, extension, "an e-mail message")
-    return MediaType.TEXT
+    headers = _mail_headers(head)
+    if extension == ".eml":
+        if not headers & _MAIL_HEADERS:
+            raise _refusal(filename, extension, "plain text")
+        return MediaType.EML
+    if b"from" in headers and headers & _MAIL_MARKS:
+        if head.startswith(b"From "):
+            raise _refusal(filename, extension, "a mailbox of messages (save each as EML)")
+        return MediaType.EML
+    return _DATA_KINDS.get(extension, MediaType.TEXT)
+
+
+def _mail_headers(head: bytes) -> set[bytes]:
+    """The names of the headers with which a message begins; none if the text begins otherwise."""
+    headers: set[bytes] = set()
+    for number, line in enumerate(head.splitlines()):
+        header = _MAIL_HEADER.match(line)
+        if header:
+            headers.add(header[1].lower())
+        elif not line:
+            break
+        elif line[:1] not in b" \t" and not (number == 0 and line.startswith((b"From ", b">From "))):
+            return set()
+    return headers
 
 
 def _zip_kind(filename: str, extension: str, head: bytes) -> MediaType:
-    """Tell zip-based formats apart by the names of their first members; the parser verifies the rest."""
-    for marker, kind in _ZIP_KINDS:
-        if marker in head:
-            raise _refusal(filename, extension, kind)
-    # The members of a DOCX may come in any order, so that `word/` is not always within the head.
-    if b"word/" in head or extension == ".docx":
-        return MediaType.DOCX
+    """Tell zip-based formats apart by their first members; the parser verifies the rest."""
+    for name, content in _members(head):
+        if name == b"mimetype":
+            if content.startswith(MediaType.EPUB.encode()):
+                return MediaType.EPUB
+            if content.startswith(_OPEN_DOCUMENT):
+                return _open_document_kind(filename, extension, content.removeprefix(_OPEN_DOCUMENT))
+        folder = name.partition(b"/")[0]
+        if folder in _FOLDER_KINDS:
+            return _FOLDER_KINDS[folder]
+        if name == b"META-INF/container.xml":
+            return MediaType.EPUB
+    # The members of a document may come in any order, so that the telling one is not always within the head.
+    if extension in _OFFICE_KINDS:
+        return _OFFICE_KINDS[extension]
     raise _refusal(filename, extension, _BINARY_KINDS.get(extension, "a ZIP archive"))
+
+
+def _members(head: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The names of a zip file's members within its head, and the bytes that follow each."""
+    at = head.find(_MEMBER)
+    while at >= 0:
+        name_at = at + _MEMBER_HEADER_BYTES
+        name_end = name_at + int.from_bytes(head[at + 26 : at + 28], "little")
+        content_at = name_end + int.from_bytes(head[at + 28 : at + 30], "little")
+        yield head[name_at:name_end], head[content_at : content_at + 100]
+        at = head.find(_MEMBER, at + 1)
+
+
+def _open_document_kind(filename: str, extension: str, kind: bytes) -> MediaType:
+    if kind.startswith(b"text"):
+        return MediaType.ODT
+    found = next((words for start, words in _OPEN_DOCUMENT_KINDS.items() if kind.startswith(start)), None)
+    raise _refusal(filename, extension, found or "an OpenDocument file")
 
 
 def _ole_kind(filename: str, extension: str, head: bytes) -> MediaType:
     """The container of the old Office formats, which also wraps password-protected new ones."""
-    if extension == ".docx":
-        return MediaType.DOCX  # its parser says that a password is needed
+    if extension in _OFFICE_KINDS:
+        return _OFFICE_KINDS[extension]  # its parser sees the whole file, and says what it is
     if "EncryptedPackage".encode("utf-16-le") in head:
         raise _refusal(filename, extension, "a password-protected Office file")
-    raise _refusal(filename, extension, "a file of an old Office format (save it as DOCX or PDF)")
+    if extension == ".msg":
+        raise _refusal(filename, extension, "an Outlook message (save it as EML)")
+    raise _refusal(filename, extension, "a file of an old Office format (save it as DOCX, PPTX, XLSX or PDF)")
 
 
 def _describe(head: bytes) -> str | None:
@@ -189,7 +278,7 @@ def _describe(head: bytes) -> str | None:
 
 
 def _refusal(filename: str, extension: str, kind: str) -> UnsupportedMediaType:
-    promised = _BINARY_KINDS.get(extension)
+    promised = "an e-mail message" if extension == ".eml" else _BINARY_KINDS.get(extension)
     name = filename if len(filename) <= 80 else f"{filename[:60]}…{extension[:19]}"
     if promised and promised != kind and not kind.startswith(("a password", "a file of an old")):
         return UnsupportedMediaType(f"{name} is not {promised} but {kind}; {READABLE}.", param="file")

@@ -47,9 +47,13 @@ def chunk(text: str, spans: Sequence[Span], count_tokens: CountTokens, budget: i
     blocks = list(_blocks(text, spans))
     units = _count_units(text, [list(_pieces(text, start, end)) for start, end, _ in blocks], count_tokens, budget)
     starts = [span.start for span in spans]
+    headers = sorted({span.header for span in spans if span.header})
+    header_tokens = dict(zip(headers, count_tokens(headers), strict=True)) if headers else {}
     chunks: list[Chunk] = []
     for (_, _, last), block_units in zip(blocks, units, strict=True):
-        for first, end in _pack(block_units, budget, min(overlap, budget // 2)):
+        # The embedder reads the header row as well.
+        room = max(budget - header_tokens.get(last.header, 0), math.ceil(budget / 2))
+        for first, end in _pack(block_units, room, min(overlap, room // 2)):
             start, stop = block_units[first].start, block_units[end - 1].end
             page, breaks = _pages(spans[bisect_right(starts, start) - 1 : bisect_left(starts, stop)])
             tokens = sum(unit.tokens for unit in block_units[first:end])

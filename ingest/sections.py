@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import IO, Literal, Protocol
 
 from app.errors import DocumentTooExpensive
+from ingest.tables import Table, join_cells
 
 PARAGRAPH_BREAK = "\n\n"
 HIDDEN_CHARACTERS = "Invisible characters were removed."  # a warning
@@ -23,6 +25,12 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _ASCII = {code: None for code in (*range(32), 127) if chr(code) not in "\t\n"} | dict.fromkeys(b"\r\v\f", "\n")
 _DEEPEST_TABLE = 20  # tables in tables: those below are text of the cell around them, or closing them takes for ever
 _BLANK_LINES = re.compile("\n{3,}")
+
+
+class Source(Protocol):
+    """The file that a parser reads: a `Path`, or bytes that came within another file."""
+
+    def open(self, mode: Literal["rb"], /) -> IO[bytes]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +63,7 @@ class Limits:
 
     max_pages: int = 5000
     max_characters: int = 50_000_000  # of text: a shelf of books
+    max_nesting: int = 2  # files within files, such as the attachments of a mail that is attached to a mail
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,25 +117,41 @@ def assemble(sections: Iterable[Section]) -> tuple[str, list[Span]]:
             parts.append(section.joint)
             length += len(section.joint)
         parts.append(text)
-        spans.append(Span(length, length + len(text), section.page, section.headings, section.header))
+        spans.append(Span(length, length + len(text), section.page, section.headings, normalise(section.header)))
         length += len(text)
     return "".join(parts), spans
+
+
+@dataclass(slots=True)
+class _Row:
+    """A row that is being read: the blocks of each cell, and how many cells were marked as a header's."""
+
+    cells: list[list[str]]
+    headers: int = 0
 
 
 class SectionBuilder:
     """Collects blocks of text, in document order, into sections under the headings that precede them.
 
     Tables may be nested: a row becomes a line `a | b`, and a row with a single cell stays as the blocks that it holds.
+    A long table with a header row becomes a section of its own; other tables stay with the prose around them.
     """
 
     def __init__(self, limits: Limits) -> None:
         self._characters_left = limits.max_characters
         self._sections: list[Section] = []
         self._path: list[tuple[int, str]] = []  # (level, title)
+        self._page: int | None = None
         self._blocks: list[str] = []
-        self._rows: list[list[list[str]]] = []  # open rows → their cells → the blocks of each
+        self._rows: list[_Row] = []  # the open ones, outermost first
         self._too_deep = 0  # open rows that are not among them
-        self._lines: list[str] = []  # finished rows of the outermost table
+        self._table = Table()  # the finished rows of the outermost table
+
+    def open_page(self, number: int) -> None:
+        """What follows is on this page, or slide, and under no heading yet."""
+        self._finish_section()
+        self._page = number
+        self._path.clear()
 
     def heading(self, level: int, text: str) -> None:
         """A heading opens a section under all headings of a smaller level. Inside a table it is ordinary text."""
@@ -134,6 +159,7 @@ class SectionBuilder:
         if self._rows or not title:
             self.block(text)
             return
+        self._count(title)
         self._finish_section()
         while self._path and self._path[-1][0] >= level:
             self._path.pop()
@@ -144,45 +170,57 @@ class SectionBuilder:
         """A paragraph, a list item, or any other block."""
         if not text or text.isspace():
             return
-        self._characters_left -= len(text)
-        if self._characters_left < 0:
-            raise DocumentTooExpensive("The file holds more text than is allowed.")
+        self._count(text)
         if not self._rows:
             self._finish_table()
             self._blocks.append(text)
-        elif self._rows[-1]:
-            self._rows[-1][-1].append(text)
+        elif self._rows[-1].cells:
+            self._rows[-1].cells[-1].append(text)
         else:
-            self._rows[-1].append([text])
+            self._rows[-1].cells.append([text])
+
+    def row(self, cells: Sequence[str], header: bool = False) -> None:
+        """A whole row of a table that is not nested; each cell is one text."""
+        line = join_cells(cells)
+        if line:
+            self._count(line)
+            self._table.row(cells, line, header)
 
     def open_row(self) -> None:
         if len(self._rows) < _DEEPEST_TABLE:
-            self._rows.append([])
+            self._rows.append(_Row([]))
         else:
             self._too_deep += 1
 
-    def open_cell(self) -> None:
+    def open_cell(self, header: bool = False) -> None:
         if self._rows and not self._too_deep:
-            self._rows[-1].append([])
+            self._rows[-1].cells.append([])
+            self._rows[-1].headers += header
 
-    def close_row(self) -> None:
-        """Join the cells of the innermost open row; it becomes a line of the table or a block of the cell around it."""
+    def close_row(self, header: bool = False) -> None:
+        """Join the cells of the innermost open row; it becomes a line of the table or a block of the cell around it.
+
+        It is a header row if that is said here or of each of its cells.
+        """
         if self._too_deep:
             self._too_deep -= 1
             return
         if not self._rows:
             return
-        cells = self._rows.pop()
-        filled = [cell for cell in cells if cell]
-        lines = filled[0] if len(filled) == 1 else [" | ".join(" ".join(" ".join(cell).split()) for cell in cells)]
+        row = self._rows.pop()
+        filled = [cell for cell in row.cells if cell]
         if not filled:
             return
+        cells = [" ".join(" ".join(cell).split()) for cell in row.cells]
+        lines = filled[0] if len(filled) == 1 else [join_cells(cells)]
         if self._rows:
-            if not self._rows[-1]:
-                self._rows[-1].append([])
-            self._rows[-1][-1].extend(lines)
+            if not self._rows[-1].cells:
+                self.open_cell()
+            self._rows[-1].cells[-1].extend(lines)
+        elif len(filled) == 1:
+            self._table.lines(lines)
         else:
-            self._lines.extend(lines)
+            self._table.row(cells, lines[0], header or row.headers == len(row.cells))
 
     def close_table(self) -> None:
         if not self._rows:
@@ -196,17 +234,35 @@ class SectionBuilder:
         self._finish_section()
         return tuple(self._sections)
 
+    def _count(self, text: str) -> None:
+        self._characters_left -= len(text)
+        if self._characters_left < 0:
+            raise DocumentTooExpensive("The file holds more text than is allowed.")
+
     def _finish_table(self) -> None:
-        if self._lines:
-            self._blocks.append("\n".join(self._lines))
-            self._lines = []
+        if not self._table:
+            return
+        before, table, header = self._table.parts()
+        self._table = Table()
+        if before:
+            self._blocks.append(before)
+        if header:
+            self._finish_blocks()
+            self._sections.append(self._section(table, header))
+        else:
+            self._blocks.append(table)
 
     def _finish_section(self) -> None:
         self._finish_table()
+        self._finish_blocks()
+
+    def _finish_blocks(self) -> None:
         if self._blocks:
-            headings = tuple(title for _, title in self._path)
-            self._sections.append(Section(_join_blocks(self._blocks), headings=headings))
+            self._sections.append(self._section(_join_blocks(self._blocks)))
             self._blocks = []
+
+    def _section(self, text: str, header: str = "") -> Section:
+        return Section(text, self._page, tuple(title for _, title in self._path), header=header)
 
 
 def _join_blocks(blocks: list[str]) -> str:

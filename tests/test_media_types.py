@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import re
 import zipfile
 
 import pytest
@@ -11,18 +12,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import UnsupportedMediaType
-from app.media_types import MediaType, detect
+from app.media_types import READABLE, MediaType, detect
 
 TEXT = "Every employee has 15 days of paid leave a year. "
 CHINESE = "每位员工每年享有十五天的带薪年假，可以结转到次年三月底。"
 TRADITIONAL = "每位員工每年享有十五天的帶薪年假，可以結轉到次年三月底。"
 
 
-def zip_of(*names: str) -> bytes:
+OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+
+
+def zip_of(*members: str | tuple[str, str]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        for name in names:
-            archive.writestr(name, "x")
+        for member in members:
+            archive.writestr(*(member if isinstance(member, tuple) else (member, "x")))
     return buffer.getvalue()
 
 
@@ -42,7 +46,22 @@ def zip_of(*names: str) -> bytes:
         ("a", b"<?xml version='1.0'?>\n<html xmlns='x'>", MediaType.HTML),
         ("a.MD", b"# Title", MediaType.MARKDOWN),
         ("README", b"Read me", MediaType.TEXT),
-        ("data.csv", b"name,days\nLee,15\n", MediaType.TEXT),
+        ("data.csv", b"name,days\nLee,15\n", MediaType.CSV),
+        ("data.TSV", b"name\tdays\nLee\t15\n", MediaType.TSV),
+        ("data.csv", b"<html><table>", MediaType.HTML),
+        ("data.csv", zip_of("[Content_Types].xml", "xl/workbook.xml"), MediaType.XLSX),
+        ("a.json", b'{"days": 15}', MediaType.JSON),
+        ("a.ndjson", b'{"days": 15}\n{}', MediaType.JSON_LINES),
+        ("a.pptx", zip_of("[Content_Types].xml", "ppt/presentation.xml"), MediaType.PPTX),
+        ("a.xlsx", zip_of("[Content_Types].xml", "docProps/app.xml"), MediaType.XLSX),
+        ("a.docx", zip_of("[Content_Types].xml", "xl/workbook.xml"), MediaType.XLSX),
+        ("a.docx", zip_of("word/embeddings/xl/workbook.xml"), MediaType.DOCX),
+        ("a.epub", zip_of("mimetype", "META-INF/container.xml"), MediaType.EPUB),
+        ("book", zip_of(("mimetype", "application/epub+zip")), MediaType.EPUB),
+        ("a.zip", zip_of(("mimetype", "application/vnd.oasis.opendocument.text")), MediaType.ODT),
+        ("a.eml", b"Subject: Leave\n\nFifteen days.", MediaType.EML),
+        ("a.txt", b"From: a@b.c\r\nTo: d@e.f\r\n g@h.i\r\nMessage-ID: <1>\r\n\r\nHi", MediaType.EML),
+        ("a.txt", b"From: Lee\nTo: Kim\n\nA letter that is no mail.", MediaType.TEXT),
         ("a.txt", b"MZ is how the text begins", MediaType.TEXT),
         ("a.txt", b"", MediaType.TEXT),
     ],
@@ -78,18 +97,28 @@ def test_head_inside_character() -> None:
         ("report.pdf", b"\x89PNG\r\n\x1a\n\x00", "report.pdf is not a PDF but a PNG image"),
         ("report.pdf", b"only words", "report.pdf is not a PDF but plain text"),
         ("photo.jpg", b"\xff\xd8\xff\xe0", "photo.jpg is a JPEG image, which cannot be read"),
-        ("a.pptx", zip_of("[Content_Types].xml", "ppt/x.xml"), "a.pptx is a PowerPoint presentation, which"),
-        ("a.docx", zip_of("[Content_Types].xml", "xl/workbook.xml"), "a.docx is not a Word document but an Excel"),
-        ("a.epub", zip_of("mimetype", "OEBPS/x"), "a.epub is an EPUB book"),
+        ("a.xlsx", b"name,days", "a.xlsx is not an Excel workbook but plain text"),
+        ("a.xls", b"<html><table>", "a.xls is not an Excel workbook but plain text"),
+        ("a.eml", b"only words", "a.eml is not an e-mail message but plain text"),
+        ("a.mbox", b"From a@b.c Mon\nFrom: a@b.c\nMessage-ID: <1>\n\nHi", "a mailbox of messages"),
+        (
+            "a.odt",
+            zip_of(("mimetype", "application/vnd.oasis.opendocument.spreadsheet")),
+            "not an OpenDocument text but",
+        ),
+        ("data.json", b"<?xml version='1.0'?><a/>", "data.json is an XML file"),
         ("a.zip", zip_of("x"), "a.zip is a ZIP archive"),
         ("a.rtf", b"{\\rtf1 hello}", "an RTF document"),
         ("feed.xml", b"<?xml version='1.0'?><rss/>", "an XML file"),
-        ("old.doc", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 600, "an old Office format"),
+        ("old.doc", OLE + b"\0" * 600, "an old Office format"),
+        ("old.xls", OLE + b"\0" * 600, "an old Office format"),
+        ("a.msg", OLE + b"\0" * 600, "an Outlook message (save it as EML)"),
+        ("a", OLE + "EncryptedPackage".encode("utf-16-le"), "a password-protected Office file"),
     ],
 )
 def test_refusals(filename: str, head: bytes, message: str) -> None:
     """What cannot be read is refused in words that say what it is and what can be read."""
-    with pytest.raises(UnsupportedMediaType, match="PDF, DOCX, HTML, Markdown and plain text can be read") as caught:
+    with pytest.raises(UnsupportedMediaType, match=re.escape(READABLE)) as caught:
         detect(filename, head)
     assert message in caught.value.message
 
@@ -100,9 +129,10 @@ def test_binary_named_text() -> None:
         detect("a.txt", random.Random(7).randbytes(4096))
 
 
-def test_protected_word_document() -> None:
-    """A password-protected Word document goes to the parser, which says that a password is needed."""
-    assert detect("a.docx", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 600) is MediaType.DOCX
+@pytest.mark.parametrize(("name", "expected"), [("a.docx", MediaType.DOCX), ("a.xlsx", MediaType.XLSX)])
+def test_protected_office_files(name: str, expected: MediaType) -> None:
+    """A password-protected Office file goes to the parser, which sees all of it and says that a password is needed."""
+    assert detect(name, OLE + b"\0" * 600) is expected
 
 
 @given(st.text(max_size=300), st.binary(max_size=300))

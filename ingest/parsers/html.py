@@ -5,21 +5,21 @@ lxml feeds its parser's events to a target, so that no tree is built: time and m
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections.abc import Mapping
-from pathlib import Path
 
 from lxml import etree
 
-from ingest.parsers.text import decode, read_bytes
-from ingest.sections import Limits, Parsed, Section, SectionBuilder
+from ingest.parsers.text import decode, known_encoding, read_bytes
+from ingest.sections import Limits, Parsed, SectionBuilder, Source
 
 _UNSEEN = frozenset(
     [
         "script",
         "style",
         "noscript",
+        "noframes",
+        "datalist",
         "template",
         "iframe",
         "object",
@@ -78,61 +78,58 @@ _BLOCKS = frozenset(
     ]
 )
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
+# Not displayed, of no size, transparent, or far outside the page.
 _HIDING_STYLE = re.compile(
-    r"display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse)|(?:font-size|opacity)\s*:\s*0*\.?0*(?:[a-z%]+)?\s*(?:;|!|$)",
+    r"display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse)|(?<![\w-])color\s*:\s*transparent"
+    r"|(?:font-size|opacity)\s*:\s*0*\.?0*(?:[a-z%]+)?\s*(?:;|!|$)|(?:left|top|text-indent)\s*:\s*-\d{4}",
     re.I,
 )
 _CHARSET = re.compile(rb"""(?:charset|encoding)\s*=\s*["']?\s*([A-Za-z0-9_:.-]{2,40})""", re.I)
-# Browsers read these labels as their supersets.
-_SUPERSETS = {"gb2312": "gb18030", "gbk": "gb18030", "iso8859-1": "cp1252", "ascii": "cp1252", "shift_jis": "cp932"}
 
 
-def parse_html(path: Path, limits: Limits) -> Parsed:
+def parse_html(source: Source, limits: Limits) -> Parsed:
     """The visible text, in document order, under its `h1` to `h6`; tables as rows, lists as items."""
-    data = read_bytes(path, limits)
-    text, warnings = decode(data, _declared_encoding(data))
-    reader = _Reader(limits)
+    builder = SectionBuilder(limits)
+    title, warnings = read_html(read_bytes(source, limits), builder)
+    return Parsed(builder.sections(), title=title, warnings=warnings)
+
+
+def read_html(data: bytes, builder: SectionBuilder, encoding: str | None = None) -> tuple[str | None, tuple[str, ...]]:
+    """Put what a reader sees into `builder`; the title and warnings. `encoding` is what came with the file, if any."""
+    text, warnings = decode(data, encoding or _declared_encoding(data))
+    reader = _Reader(builder)
     parser = etree.HTMLParser(target=reader, encoding="utf-8", huge_tree=True, no_network=True)
     parser.feed(text.encode("utf-8", "replace"))
     parser.close()
-    return Parsed(reader.sections(), title=reader.title, warnings=warnings)
+    return reader.finish(), warnings
 
 
 def _declared_encoding(data: bytes) -> str | None:
     match = _CHARSET.search(data, 0, 4096)
-    if not match:
-        return None
-    try:
-        name = codecs.lookup(match[1].decode("ascii")).name
-        b"".decode(name)  # some codecs are not text encodings
-    except (LookupError, UnicodeError):
-        return None
-    return _SUPERSETS.get(name, name)
+    return known_encoding(match[1].decode("ascii")) if match else None
 
 
 class _Reader:
     """The target of lxml's HTML parser: it is told of starts, text, and ends."""
 
-    def __init__(self, limits: Limits) -> None:
-        self._builder = SectionBuilder(limits)
+    def __init__(self, builder: SectionBuilder) -> None:
+        self._builder = builder
         self._text: list[str] = []  # of the block that is being read
         self._unseen = 0  # open elements within a hidden one, itself included
         self._preformatted = 0
         self._title: list[str] = []
         self._in_title = False
+        self._head = 0  # open heads of tables, whose cells name the columns
 
-    @property
-    def title(self) -> str | None:
-        return " ".join("".join(self._title).split()) or None
-
-    def sections(self) -> tuple[Section, ...]:
+    def finish(self) -> str | None:
+        """Hand over what is left of the text; the title."""
         self._finish_block()
-        return self._builder.sections()
+        return " ".join("".join(self._title).split()) or None
 
     def start(self, tag: str, attributes: Mapping[str, str]) -> None:
         if tag == "title" and not self._title:
             self._in_title = True
-        if self._unseen or tag in _UNSEEN or _is_hidden(attributes):
+        if self._unseen or tag in _UNSEEN or _is_hidden(tag, attributes):
             self._unseen += tag not in _VOID
             return
         if tag == "br":
@@ -148,7 +145,9 @@ class _Reader:
         elif tag == "tr":
             self._builder.open_row()
         elif tag in ("td", "th"):
-            self._builder.open_cell()
+            self._builder.open_cell(header=tag == "th" or self._head > 0)
+        elif tag == "thead":
+            self._head += 1
 
     def data(self, data: str) -> None:
         if self._in_title:
@@ -173,6 +172,8 @@ class _Reader:
             self._preformatted = max(0, self._preformatted - 1)
         elif tag == "tr":
             self._builder.close_row()
+        elif tag == "thead":
+            self._head = max(0, self._head - 1)
         elif tag == "table":
             self._builder.close_table()
 
@@ -196,7 +197,9 @@ class _Reader:
         return "\n".join(filter(None, (" ".join(line.split()) for line in text.split("\n"))))
 
 
-def _is_hidden(attributes: Mapping[str, str]) -> bool:
+def _is_hidden(tag: str, attributes: Mapping[str, str]) -> bool:
+    if tag == "dialog" and "open" not in attributes:
+        return True
     if not attributes:
         return False
     return "hidden" in attributes or bool(_HIDING_STYLE.search(attributes.get("style", "")))

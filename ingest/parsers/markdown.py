@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import html
 import re
-from pathlib import Path
 
 from ingest.parsers.text import decode, read_bytes
-from ingest.sections import HIDDEN_CHARACTERS, Limits, Parsed, SectionBuilder, hides_characters, normalise
+from ingest.sections import HIDDEN_CHARACTERS, Limits, Parsed, SectionBuilder, Source, hides_characters, normalise
 
 _FRONT_MATTER = re.compile(r"---[ \t]*\n(.{0,20000}?\n)(?:---|\.\.\.)[ \t]*(?:\n|$)", re.S)
 _FRONT_TITLE = re.compile(r"^title:[ \t]*[\"']?(.{1,500}?)[\"']?[ \t]*$", re.M)
@@ -48,9 +47,9 @@ _SOFT_BREAK = re.compile(r"\n(?<=[^\s|]\n)(?<!\\\n)(?=[^\s|>#=+*-])(?!\d{1,9}[.)
 _WIDE = re.compile(r"(?<=[\u3000-\u30ff\u3400-\u9fff\uff00-\uffef]) (?=[\u3000-\u30ff\u3400-\u9fff\uff00-\uffef])")
 
 
-def parse_markdown(path: Path, limits: Limits) -> Parsed:
+def parse_markdown(source: Source, limits: Limits) -> Parsed:
     """Sections under their `#` and underlined headings. Front matter only gives the title."""
-    text, warnings = decode(read_bytes(path, limits))
+    text, warnings = decode(read_bytes(source, limits))
     if hides_characters(text):
         warnings = (*warnings, HIDDEN_CHARACTERS)
     text = normalise(text)

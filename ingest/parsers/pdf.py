@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import pypdf
@@ -12,7 +11,16 @@ from pypdf.errors import FileNotDecryptedError, PdfReadError
 
 from app.errors import DocumentTooExpensive, EmptyDocument, EncryptedDocument, UnreadableDocument
 from ingest.parsers.paragraphs import join_lines, joint, runs_on, vocabulary
-from ingest.sections import HIDDEN_CHARACTERS, PARAGRAPH_BREAK, Limits, Parsed, Section, hides_characters, normalise
+from ingest.sections import (
+    HIDDEN_CHARACTERS,
+    PARAGRAPH_BREAK,
+    Limits,
+    Parsed,
+    Section,
+    Source,
+    hides_characters,
+    normalise,
+)
 
 # A page's content stream of more than 32 MB is no page of text; pypdf would take minutes over it.
 pypdf.overwrite_configuration(
@@ -30,10 +38,10 @@ _NO_TEXT = "No text was found in the file: its pages are empty, or images such a
 _OutlineEntry = tuple[int, tuple[str, ...]]  # page, from 0, and heading path
 
 
-def parse_pdf(path: Path, limits: Limits) -> Parsed:
+def parse_pdf(source: Source, limits: Limits) -> Parsed:
     """The text of every page; pages count from 1. A page that cannot be read is left out with a warning."""
     try:
-        with path.open("rb") as file:
+        with source.open("rb") as file:
             return _read(file, limits)
     except FileNotDecryptedError:
         raise EncryptedDocument from None

@@ -105,6 +105,7 @@ def test_tables() -> None:
     assert first.text.startswith("Name | Weight\nItem 0")
     assert (first.header, {part.header for part in others}) == ("", {"Name | Weight"})
     assert all(part.indexed_text == f"Name | Weight\n{part.text}" for part in others)
+    assert all(count([part.indexed_text])[0] <= 20 for part in others)
 
 
 def test_pages() -> None:

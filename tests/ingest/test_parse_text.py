@@ -173,6 +173,47 @@ def test_html(read) -> None:  # type: ignore[no-untyped-def]
     ]
 
 
+def test_html_tables(read) -> None:  # type: ignore[no-untyped-def]
+    """A long table is a section with its header row, that of its head or one of `th`; a layout has no header."""
+    rows = "".join(f"<tr><td>Office {number}<td>on the ground floor of the house" for number in range(20))
+    page = (
+        f"<h1>Offices</h1><p>Before.<table><thead><tr><td>Name<td>Place<tbody>{rows}</table>"
+        f"<table><tr><th colspan=2>All offices<tr><th>Town<th>Remark{rows}</table>"
+        f"<table><tr><td>Home<td>About us{rows}</table>"
+    )
+    before, first, title, second, layout = read(page.encode(), MediaType.HTML).sections
+    assert (before.text, title.text) == ("Offices\n\nBefore.", "All offices")
+    assert (first.header, second.header, layout.header) == ("Name | Place", "Town | Remark", "")
+    assert all(section.headings == ("Offices",) for section in (before, first, title, second, layout))
+    assert first.text.startswith("Name | Place\nOffice 0 | on the")
+    assert second.text.startswith("Town | Remark\nOffice 0 | on the")
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        "<dialog>X</dialog>",
+        "<noframes>X</noframes>",
+        '<p style="position:absolute; left:-9999px">X</p>',
+        '<p style="text-indent:-5000em">X</p>',
+        '<p style="color:transparent">X</p>',
+        '<p style="visibility: hidden">X</p>',
+        '<div hidden="until-found"><p>X</div>',
+        "<datalist><option>X</datalist>",
+    ],
+)
+def test_html_hidden(hidden: str, read) -> None:  # type: ignore[no-untyped-def]
+    """What a browser does not show is not read; what is hidden from screen readers only is."""
+    page = f'<p>Before{hidden}<p aria-hidden="true">After</p><dialog open>Open</dialog>'
+    assert read(page.encode(), MediaType.HTML).sections[0].text == "Before\n\nAfter\n\nOpen"
+
+
+def test_seven_bit_encoding(read) -> None:  # type: ignore[no-untyped-def]
+    """An encoding that looks like ASCII is told by the page's own word."""
+    page = '<meta charset="iso-2022-jp"><p>休暇は十五日です。'.encode("iso-2022-jp")
+    assert read(page, MediaType.HTML).sections[0].text == "休暇は十五日です。"
+
+
 def test_html_encoding(read) -> None:  # type: ignore[no-untyped-def]
     """A page in a legacy encoding is read by what it declares."""
     page = f'<html><head><meta charset="gb2312"></head><body>{CHINESE}</body></html>'

@@ -96,6 +96,33 @@ def test_nested_tables(read) -> None:  # type: ignore[no-untyped-def]
         read(files.word_of_xml("<w:tbl><w:tr><w:tc>" * 2000 + "</w:tc></w:tr></w:tbl>" * 2000))
 
 
+def test_table_header(read) -> None:  # type: ignore[no-untyped-def]
+    """A long table is a section of its own with its header row: one that is marked, or one that reads like one."""
+
+    def table(first: str, *rows: str) -> str:
+        cells = ["".join(f"<w:tc>{files.paragraph(text)}</w:tc>" for text in row.split("|")) for row in rows]
+        return (
+            f"<w:tbl><w:tr>{first}{cells[0]}</w:tr>" + "".join(f"<w:tr>{row}</w:tr>" for row in cells[1:]) + "</w:tbl>"
+        )
+
+    names = [f"Employee {number}|of the accounting department" for number in range(20)]
+    amounts = [f"Item {number}|{number}.50 €|of the accounting department" for number in range(20)]
+    marked = table("<w:trPr><w:tblHeader/></w:trPr>", "Name|Place", *names)
+    before, first, between, second, plain = read(
+        files.word_of_xml(
+            files.paragraph("Before.")
+            + marked
+            + files.paragraph("Between.")
+            + table("", "What|Price|Place", *amounts)
+            + table("", "Lee|of the accounting department", *names)
+        )
+    ).sections
+    assert (before.text, between.text) == ("Before.", "Between.")
+    assert (first.header, second.header, plain.header) == ("Name | Place", "What | Price | Place", "")
+    assert first.text.startswith("Name | Place\nEmployee 0 | of the")
+    assert second.text.endswith("Item 19 | 19.50 € | of the accounting department")
+
+
 def test_damage(read) -> None:  # type: ignore[no-untyped-def]
     """Broken XML, a cut file, another kind of zip, no text: each is a clear failure."""
     whole = files.word_of_xml(files.paragraph("Text"))
@@ -110,15 +137,28 @@ def test_damage(read) -> None:  # type: ignore[no-untyped-def]
 
 
 def test_password(read) -> None:  # type: ignore[no-untyped-def]
-    """A Word file inside an OLE container needs a password."""
+    """A Word file inside an OLE container needs a password; any other is of an old format."""
     with pytest.raises(EncryptedDocument):
-        read(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 1000)
+        read(files.OLE + b"\0" * 1000 + "EncryptedPackage".encode("utf-16-le"))
+    with pytest.raises(UnreadableDocument, match="old Office format"):
+        read(files.OLE + b"\0" * 1000)
 
 
 def test_zip_bomb(read) -> None:  # type: ignore[no-untyped-def]
     """A file that unpacks to hundreds of times its size is refused before it is unpacked."""
     with pytest.raises(DocumentTooExpensive, match="bomb"):
         read(files.word_of_xml("<!--" + " " * 40_000_000 + "-->"))
+
+
+def test_hostile_archives(read) -> None:  # type: ignore[no-untyped-def]
+    """Links, members that point out of the archive, and thousands of members are refused."""
+    link = zipfile.ZipInfo("word/link")
+    link.external_attr = 0o120777 << 16
+    for member, message in ((link, "links"), ("../../etc/x", "out of itself"), ("/etc/x", "out of itself")):
+        with pytest.raises(UnreadableDocument, match=message):
+            read(files.archive({"word/document.xml": "<x/>", member: "x"}))
+    with pytest.raises(DocumentTooExpensive, match="larger"):
+        read(files.archive({str(number): "" for number in range(10_001)}))
 
 
 def test_entities_are_not_expanded(read) -> None:  # type: ignore[no-untyped-def]
