@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -57,33 +58,47 @@ class Previewer:
             "chunk_overlap_tokens": chunk_overlap_tokens,
             "limits": self._limits.model_dump(),
         }
+        conversation = _Conversation(count_tokens)
         async with self._slots:
-            process = await anyio.to_thread.run_sync(_start)
             try:
                 with anyio.fail_after(self._limits.seconds + _BESIDES_PARSING_SECONDS):
-                    return await anyio.to_thread.run_sync(
-                        _converse, process, request, count_tokens, abandon_on_cancel=True
-                    )
+                    return await anyio.to_thread.run_sync(conversation.hold, request, abandon_on_cancel=True)
             except TimeoutError as error:
                 raise errors.DocumentTooExpensive("The preview took longer than is allowed.") from error
             finally:
-                _kill(process)  # the thread then reads the end of its output
+                conversation.end()
 
 
-def _converse(
-    process: subprocess.Popen[bytes], request: Mapping[str, Any], count_tokens: CountTokens
-) -> Mapping[str, Any]:
-    with process:
-        try:
+class _Conversation:
+    """One process: its thread starts it, talks with it and takes note of its end; any other may end it."""
+
+    def __init__(self, count_tokens: CountTokens) -> None:
+        self._count_tokens = count_tokens
+        self._lock = threading.Lock()
+        self._ended = False
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def hold(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        with self._lock:
+            if self._ended:
+                raise errors.Unavailable
+            self._process = _start()
+        with contextlib.suppress(BrokenPipeError), self._process as process:
             _say(process, request)
             while line := _heard(process):
                 message = json.loads(line)
                 if "count" not in message:
                     return _result(message)
-                _say(process, count_tokens(message["count"]))
-        except BrokenPipeError:
-            pass
-    raise errors.Unavailable("The preview broke off; try again in a moment.")
+                _say(process, self._count_tokens(message["count"]))
+        raise errors.Unavailable("The preview broke off; try again in a moment.")
+
+    def end(self) -> None:
+        """Kill the process if it still runs; its thread then reads the end of its output."""
+        with self._lock:
+            self._ended = True
+            if self._process is not None and self._process.returncode is None:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(self._process.pid, signal.SIGKILL)
 
 
 def _start() -> subprocess.Popen[bytes]:
@@ -95,12 +110,6 @@ def _start() -> subprocess.Popen[bytes]:
         env=os.environ | {"PYTHONPATH": os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)},
         start_new_session=True,
     )
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _say(process: subprocess.Popen[bytes], message: object) -> None:

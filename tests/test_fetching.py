@@ -14,6 +14,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app.errors import FootnoteError, PayloadTooLarge, UrlNotAllowed, UrlUnreachable
 from app.fetching import Address, Fetched, Fetcher, is_public
@@ -78,6 +80,15 @@ def test_special_addresses_are_not_public(address: str) -> None:
 def test_other_addresses_are(address: str) -> None:
     """What is handed out to hosts of the internet."""
     assert is_public(ip_address(address))
+
+
+@given(st.ip_addresses())
+def test_nothing_public_is_private(address: Address) -> None:
+    """Whatever the standard library calls private, multicast or reserved is not public here either."""
+    if is_public(address):
+        assert address.is_global
+        assert not address.is_multicast
+        assert not address.is_reserved
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0x7f.1", "2130706433", "[::ffff:127.0.0.1]", "0", "127.1"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from itertools import pairwise
@@ -12,12 +13,14 @@ import anyio
 import httpx
 import psutil
 import pytest
+from starlette.testclient import TestClient
 
 from app.config import ParseLimits
 from app.errors import DocumentTooExpensive, EmbedderUnavailable
+from app.main import create_app
 from app.media_types import MediaType
 from app.preview import CountTokens, Previewer
-from tests.api.serving import LIMIT_BYTES, Service, problem
+from tests.api.serving import LIMIT_BYTES, Service, problem, settings_in
 from tests.ingest.sample_files import pdf
 from tests.waiting import wait_until
 
@@ -145,9 +148,14 @@ def endless(tmp_path: Path) -> Any:
     os.close(descriptor)
 
 
-def previews() -> list[psutil.Process]:
-    """The preview processes below this one, and their parsers."""
-    return [each for each in psutil.Process().children(recursive=True) if "ingest.preview" in " ".join(each.cmdline())]
+def previews() -> list[int]:
+    """The preview processes below this one, those included that have ended and whose end nobody has taken note of."""
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if child.status() == psutil.STATUS_ZOMBIE or "ingest.preview" in " ".join(child.cmdline()):
+                found.append(child.pid)
+    return found
 
 
 def test_limits_hold(endless: Path) -> None:
@@ -180,6 +188,14 @@ def test_without_a_tokenizer(tmp_path: Path) -> None:
     with pytest.raises(EmbedderUnavailable):
         show(Previewer(ParseLimits()), path, unavailable)
     wait_until(lambda: not previews(), what="the processes to go")
+
+
+def test_without_a_model_it_is_503(tmp_path: Path) -> None:
+    """Tokens are counted by the embedder's tokenizer: while it is not there, try again later."""
+    settings = settings_in(tmp_path).model_copy(update={"embedding_model": str(tmp_path)})
+    with TestClient(create_app(settings)) as client:
+        response = client.post("/chunks/preview", files={"file": ("a.txt", b"Words.")})
+    assert problem(response, 503)["code"] == "embedder_unavailable"
 
 
 def test_a_client_that_leaves_leaves_nothing(service: Service) -> None:

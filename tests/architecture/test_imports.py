@@ -114,6 +114,7 @@ def test_the_web_framework_stays_at_the_edge(library: str) -> None:
         ("torch", ("app.embedding",)),
         ("sentence_transformers", ("app.embedding",)),
         ("uvicorn", ("app.server",)),
+        ("httpcore", ("app.fetching",)),
         ("pypdf", ("ingest.parsers",)),
         ("docx", ("ingest.parsers",)),
     ],

@@ -145,6 +145,16 @@ def test_processor_time_limit(pool: ParserPool, small: Path, endless: Path) -> N
             future.result(timeout=30)
 
 
+def test_processor_time_runs_out(small: Path, tmp_path: Path) -> None:
+    """Work is stopped by the kernel itself when its processor time is used up."""
+    path = tmp_path / "long.html"
+    path.write_bytes(b"<p>x</p>" * 1_000_000)
+    with ParserPool(1, LIMITS.model_copy(update={"cpu_seconds": 0.01})) as pool:
+        with pytest.raises(DocumentTooExpensive, match=r"more than 0\.01 s of processor time"):
+            pool.parse(path, MediaType.HTML, "long.html")
+        read_small(pool, small)
+
+
 def test_output_limit(small: Path, tmp_path: Path) -> None:
     """A file that holds more text than may come out of its parser fails with the figures; the child goes on."""
     path = tmp_path / "long.txt"
