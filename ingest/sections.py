@@ -101,7 +101,8 @@ def normalise(text: str) -> str:
 
 def hides_characters(text: str) -> bool:
     """Whether the text holds characters that a reader cannot see, such as those that smuggle instructions."""
-    return not text.isascii() and _INVISIBLE.search(text.lstrip("\ufeff")) is not None
+    # Soft hyphens are removed, too, but ordinary: they tell where a word may be broken.
+    return not text.isascii() and _INVISIBLE.search(text.lstrip("\ufeff").replace("\u00ad", "")) is not None
 
 
 def assemble(sections: Iterable[Section]) -> tuple[str, list[Span]]:
