@@ -308,6 +308,30 @@ def test_documents_are_followed_until_they_are_ready(
     assert all(b"station" in upload.body for upload in uploads)
 
 
+def test_many_documents_are_followed_by_their_list(server: FakeServer, tmp_path: Path) -> None:
+    """The states of many documents come from the list, newest first, no further than the oldest of them."""
+    (tmp_path / "notes").mkdir()
+    for number in range(40):
+        (tmp_path / "notes" / f"{number}.txt").write_text(str(number), encoding="utf-8")
+    ids = itertools.count()
+    rounds = itertools.count()
+
+    def listed(request: Request) -> tuple[int, Any]:
+        assert request.query["collection"] == ["station"]
+        assert "cursor" not in request.query
+        ready = 0 if next(rounds) == 0 else 30
+        states = [document(number, "ready" if number < ready else "queued") for number in range(40)]
+        return 200, {"documents": states[::-1], "next_cursor": "older"}
+
+    server.on("POST", "/documents", lambda _: (202, {"documents": [document(next(ids), "queued")]}))
+    server.on("GET", "/documents", listed)
+    for number in range(30, 39):
+        server.on("GET", f"/documents/doc_{number}", document(number))  # and doc_39 was deleted
+    assert run("documents", "add", "notes", "--collection", "station") == 1
+    assert len(server.asked("GET", "/documents")) == 2
+    assert len(server.requests) == 40 + 2 + 10
+
+
 def test_without_waiting_nothing_is_followed(server: FakeServer, tmp_path: Path) -> None:
     """`documents add --no-wait` returns when all are uploaded."""
     (tmp_path / "a.txt").write_text("a", encoding="utf-8")
