@@ -79,10 +79,11 @@ class Sync:
             )
         if self._dry_run:
             self._show(plan)
-            return self._sum_up(plan)
-        outcome = self._carry_out(plan)
+            outcome = self._sum_up(plan)
+        else:
+            outcome = self._carry_out(plan)
         if not plan.is_empty:
-            self._say(str(outcome))
+            self._say(f"would be {outcome}" if self._dry_run else str(outcome))
         elif not self._has_run:
             self._say(_nothing_to_do(plan))
         if plan.skipped and not self._has_run:
@@ -94,7 +95,7 @@ class Sync:
 
     def _carry_out(self, plan: Plan) -> Outcome:
         with Uploads(self._client, self._console, collection=self._collection) as uploads:
-            self._report(plan.failed, uploads)
+            self._report(plan.unreadable | plan.failed, uploads)
             # First: a document lets go of its old bytes, which may be those of a new file now.
             uploads.send(plan.replaced)
             uploads.send(plan.retried)
@@ -103,12 +104,13 @@ class Sync:
                 uploads.await_document(document.id, self._mirror.path(document.external_id))
             uploads.follow()
             self._remove(plan, uploads)
-        self._reported = plan.failed | uploads.failures
+        self._reported = plan.unreadable | plan.failed | uploads.failures
         return self._sum_up(plan, uploads.failures, passing=uploads.passing)
 
     def _report(self, failed: Mapping[str, str], uploads: Uploads) -> None:
         for path, reason in failed.items():
             if self._reported.get(path) != reason:
+                uploads.expect(1)
                 uploads.fail(path, reason)
 
     def _remove(self, plan: Plan, uploads: Uploads) -> None:
@@ -131,7 +133,7 @@ class Sync:
             removed=plan.moved + succeeded(self._mirror.path(each.external_id) for each in plan.removed),
             unchanged=plan.unchanged - len(unfinished) + succeeded(unfinished),
             skipped=len(plan.skipped),
-            failed=len(plan.failed.keys() | failures),
+            failed=len({*plan.unreadable, *plan.failed, *failures}),
             passing=passing,
         )
 
@@ -146,8 +148,8 @@ class Sync:
                 self._say(f"would {verb} {path}")
         for path, reason in plan.skipped.items():
             self._say(f"skips {path}: {reason}")
-        for path, problem in plan.failed.items():
-            self._say(f"failed {path}: {problem}")
+        for path, problem in (plan.unreadable | plan.failed).items():
+            self._say(f"fails {path}: {problem}")
 
     def _say(self, line: str) -> None:
         self._console.print(escape(printable(line)), highlight=False, soft_wrap=True)

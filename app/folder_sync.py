@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from app.client import ClientError, Outgoing
+from app.client import Outgoing
 from app.client_records import DocumentRecord
 from app.errors import FootnoteError
 from app.folder import Contents, Folder, Skipped
@@ -18,7 +18,7 @@ _LONGEST_NAME = 100
 
 
 class SyncRefused(FootnoteError):
-    """The collection would lose everything that was synced to it."""
+    """The collection cannot mirror the folder like that."""
 
     code = "sync_refused"
 
@@ -28,7 +28,7 @@ class Mirror:
 
     def __init__(self, name: str) -> None:
         if not name or "/" in name or len(name) > _LONGEST_NAME:
-            raise ClientError(
+            raise SyncRefused(
                 f"{name!r} cannot name a synced folder: give one with --name, without “/”, "
                 f"of at most {_LONGEST_NAME} characters."
             )
@@ -82,7 +82,8 @@ class Plan:
     removed: list[Synced] = field(default_factory=list)
     unfinished: list[Synced] = field(default_factory=list)
     unchanged: int = 0  # with those that are unfinished
-    failed: dict[str, str] = field(default_factory=dict)  # reason by path, of what is not tried (again)
+    failed: dict[str, str] = field(default_factory=dict)  # reasons by path, of documents that are not tried again
+    unreadable: dict[str, str] = field(default_factory=dict)  # reasons by path, of folders and files
     skipped: dict[str, Skipped] = field(default_factory=dict)
 
     @property
@@ -110,7 +111,7 @@ def make_plan(
     `waiting`: files that are left as they are for now. Raises `SyncRefused` rather than remove documents where no file
     is at the path of any, unless `remove_all`.
     """
-    plan = Plan(skipped=dict(contents.skipped), failed=dict(contents.problems))
+    plan = Plan(skipped=dict(contents.skipped), unreadable=dict(contents.problems))
     digests = _read_files(folder, contents, waiting, plan)
     synced: dict[str, Synced] = {}
     kept_digests: set[str] = set()
@@ -133,7 +134,7 @@ def make_plan(
         else:
             plan.replaced.append(Outgoing(folder.root / path, path, before.external_id))
     # What could not be looked at may still be there, and what is being written is.
-    staying = set(synced) if contents.problems else {mirror.external_id(path) for path in (*waiting, *plan.failed)}
+    staying = set(synced) if contents.problems else {mirror.external_id(path) for path in (*waiting, *plan.unreadable)}
     kept_digests |= {synced[each].sha256 for each in staying & synced.keys()}
     gone = {external_id: document for external_id, document in synced.items() if external_id not in staying}
     _add(plan, mirror, folder, new, gone, kept_digests)
@@ -156,7 +157,7 @@ def _read_files(folder: Folder, contents: Contents, waiting: Collection[str], pl
         except FileNotFoundError:
             continue  # deleted just now
         except OSError as error:
-            plan.failed[path] = error.strerror or str(error)
+            plan.unreadable[path] = error.strerror or str(error)
             continue
         if isinstance(found, Skipped):
             plan.skipped[path] = found
