@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -17,6 +18,7 @@ from app.media_types import HEAD_BYTES, detect
 
 IGNORE_FILE = ".footnoteignore"
 
+_LEADS_NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _Rules = tuple[tuple[int, GitIgnoreSpec], ...]  # of the folder and those above it: how long its own name is
 State = tuple[int, int, int]
 
@@ -117,15 +119,19 @@ class Folder:
         """Whether a link leads to a file of the folder. What links to folders lead to is found without them."""
         try:
             target = Path(link.path).resolve(strict=True)
-        except (OSError, RuntimeError):  # RuntimeError: links in a circle, before Python 3.13
+        except RuntimeError:  # links in a circle, before Python 3.13
             return False
+        except OSError as error:
+            if error.errno in _LEADS_NOWHERE:
+                return False
+            raise
         return target.is_relative_to(self.root) and not target.is_dir()
 
     def _note(self, entry: os.DirEntry[str], name: str, contents: Contents) -> None:
         try:
             found = entry.stat()
         except FileNotFoundError:
-            return  # deleted just now
+            return  # deleted since it was listed
         except OSError as error:
             contents.problems[name] = error.strerror or str(error)
             return

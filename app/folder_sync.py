@@ -27,10 +27,10 @@ class Mirror:
     """The documents of a collection that belong to a synced folder: those whose `external_id` is `sync:NAME/path`."""
 
     def __init__(self, name: str) -> None:
-        if not name or "/" in name or len(name) > _LONGEST_NAME:
+        if not name or "/" in name or not name.isprintable() or len(name) > _LONGEST_NAME:
             raise SyncRefused(
-                f"{name!r} cannot name a synced folder: give one with --name, without “/”, "
-                f"of at most {_LONGEST_NAME} characters."
+                f"{name!r} cannot name a synced folder: give one with --name, of at most {_LONGEST_NAME} printable "
+                f"characters, without “/”."
             )
         self._prefix = f"sync:{name}/"
 
@@ -77,8 +77,8 @@ class Plan:
     """What to do, in this order; then to follow `unfinished`, which are uploaded already; then to remove."""
 
     replaced: list[Outgoing] = field(default_factory=list)
-    added: list[Outgoing] = field(default_factory=list)  # of a moved file, it removes the old document first
     retried: list[Outgoing] = field(default_factory=list)
+    added: list[Outgoing] = field(default_factory=list)  # of a moved file, it removes the old document first
     removed: list[Synced] = field(default_factory=list)
     unfinished: list[Synced] = field(default_factory=list)
     unchanged: int = 0  # with those that are unfinished
@@ -112,7 +112,7 @@ def make_plan(
     is at the path of any, unless `remove_all`.
     """
     plan = Plan(skipped=dict(contents.skipped), unreadable=dict(contents.problems))
-    digests = _read_files(folder, contents, waiting, plan)
+    digests, deleted = _read_files(folder, contents, waiting, plan)
     synced: dict[str, Synced] = {}
     kept_digests: set[str] = set()
     for record in documents:
@@ -128,14 +128,17 @@ def make_plan(
         before = synced.pop(mirror.external_id(path), None)
         if before is None:
             new[path] = sha256
-        elif before.sha256 == sha256:
-            kept_digests.add(sha256)
+            continue
+        kept_digests.add(sha256)
+        if before.sha256 == sha256:
             _keep(plan, before, mirror.path(before.external_id), folder, retry_failed)
         else:
             plan.replaced.append(Outgoing(folder.root / path, path, before.external_id))
-    # What could not be looked at may still be there, and what is being written is.
-    staying = set(synced) if contents.problems else {mirror.external_id(path) for path in (*waiting, *plan.unreadable)}
-    kept_digests |= {synced[each].sha256 for each in staying & synced.keys()}
+    # What could not be looked at may still be there; what went while it was read may have gone with the whole folder,
+    # and the next look tells.
+    unsure = (*waiting, *plan.unreadable, *deleted)
+    staying = set(synced) if contents.problems else synced.keys() & {mirror.external_id(path) for path in unsure}
+    kept_digests |= {synced[each].sha256 for each in staying}
     gone = {external_id: document for external_id, document in synced.items() if external_id not in staying}
     _add(plan, mirror, folder, new, gone, kept_digests)
     if plan.removed and len(plan.removed) + plan.moved == synced_before and not remove_all:
@@ -146,16 +149,20 @@ def make_plan(
     return plan
 
 
-def _read_files(folder: Folder, contents: Contents, waiting: Collection[str], plan: Plan) -> Mapping[str, str]:
-    """The SHA-256 of each file, in the order of their paths."""
+def _read_files(
+    folder: Folder, contents: Contents, waiting: Collection[str], plan: Plan
+) -> tuple[Mapping[str, str], list[str]]:
+    """The SHA-256 of each file, in the order of their paths; and the files that were deleted since they were seen."""
     digests: dict[str, str] = {}
+    deleted = []
     for path, state in sorted(contents.files.items()):
         if path in waiting:
             continue
         try:
             found = folder.read(path, state)
         except FileNotFoundError:
-            continue  # deleted just now
+            deleted.append(path)
+            continue
         except OSError as error:
             plan.unreadable[path] = error.strerror or str(error)
             continue
@@ -163,7 +170,7 @@ def _read_files(folder: Folder, contents: Contents, waiting: Collection[str], pl
             plan.skipped[path] = found
         else:
             digests[path] = found
-    return digests
+    return digests, deleted
 
 
 def _keep(plan: Plan, document: Synced, path: str, folder: Folder, retry_failed: bool) -> None:

@@ -16,12 +16,12 @@ import httpx
 import pytest
 from rich.console import Console
 
-from app import cli_sync, folder
+from app import cli_sync
 from app.__main__ import main
 from app.cli_sync import Sync, watch
 from app.client import Client, ClientError
 from app.folder import Folder, Skipped
-from app.folder_sync import Mirror
+from app.folder_sync import Mirror, make_plan
 from tests.api.serving import LIMIT_BYTES, Service
 from tests.waiting import wait_until
 
@@ -108,9 +108,10 @@ def test_a_moved_file_is_never_lost(syncing: Syncing) -> None:
     assert syncing.documents().keys() == {"sync:papers/b.txt", "sync:papers/c.txt"}
     (syncing.root / "b.txt").rename(syncing.root / "d.txt")
     syncing.write("b.txt", "Another text.")
+    syncing.write("copy.txt", "Another text.")
     assert "1 added, 1 replaced, 0 removed, 1 unchanged" in syncing.run()
     assert syncing.documents().keys() == {f"sync:papers/{name}.txt" for name in "bcd"}
-    assert "up to date" in syncing.run()
+    assert "3 files are up to date" in syncing.run()
 
 
 def test_a_copy_is_no_second_document(syncing: Syncing) -> None:
@@ -197,7 +198,7 @@ def test_nothing_is_removed_while_a_part_cannot_be_read(syncing: Syncing, monkey
             raise PermissionError(13, "Permission denied")
         return scandir(path)
 
-    monkeypatch.setattr(folder.os, "scandir", refusing)
+    monkeypatch.setattr("app.folder.os.scandir", refusing)
     assert "✗ sub/: Permission denied" in syncing.run(code=1)
     monkeypatch.undo()
     assert len(syncing.documents()) == 3
@@ -234,6 +235,30 @@ def test_a_folder_that_is_gone_is_said(syncing: Syncing) -> None:
     """Without the folder nothing is compared."""
     syncing.root.rmdir()
     assert "is not there, or is not a folder" in syncing.run(code=1)
+
+
+def test_a_folder_that_goes_while_it_is_read_removes_nothing(syncing: Syncing) -> None:
+    """A file that was listed and is not there when it is read keeps its document until the next look misses it, too."""
+    syncing.write("a.txt", "The text of a.")
+    syncing.write("b.txt", "The text of b.")
+    syncing.run()
+    folder = Folder(syncing.root)
+    contents = folder.look()
+    (syncing.root / "a.txt").unlink()
+    mirror, documents = Mirror("papers"), list[Any](syncing.documents().values())
+    assert make_plan(mirror, folder, contents, documents).removed == []
+    [removed] = make_plan(mirror, folder, folder.look(), documents).removed
+    assert removed.external_id == "sync:papers/a.txt"
+
+
+def test_links_in_a_circle_are_skipped(tmp_path: Path) -> None:
+    """A link to itself, to the folder or to nothing is no document, and no reason to doubt the rest."""
+    (tmp_path / "self").symlink_to("self")
+    (tmp_path / "above").symlink_to(tmp_path)
+    (tmp_path / "nothing").symlink_to("missing")
+    contents = Folder(tmp_path).look()
+    assert contents.skipped == dict.fromkeys(["self", "above", "nothing"], Skipped.LINK)
+    assert not contents.problems
 
 
 def test_paths_of_any_length_have_an_external_id() -> None:
