@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, BinaryIO, Self, TypeVar
 
 import httpx
 
@@ -105,11 +105,8 @@ class Client:
 
     def upload(self, path: Path, *, collection: str, external_id: str | None = None) -> DocumentRecord:
         """Send one file; the document that it became, or already was (`duplicate`)."""
-        fields = _without_none({"collection": collection, "external_id": external_id})
         with path.open("rb") as file:
-            answer = self._call("POST", "/documents", files={"file": (_sendable(path.name), file)}, data=fields)
-        document: DocumentRecord = answer["documents"][0]
-        return document
+            return self._send(file, path.name, collection, external_id)
 
     def upload_all(
         self, files: Iterable[Outgoing], *, collection: str
@@ -117,9 +114,11 @@ class Client:
         """Send many files, several at a time; what became of each, in their order. Raises `ServerNotRunning`."""
 
         def send(outgoing: Outgoing) -> DocumentRecord:
-            for document_id in outgoing.instead_of:
-                self.discard_document(document_id)
-            return self.upload(outgoing.path, collection=collection, external_id=outgoing.external_id)
+            with outgoing.path.open("rb") as file:
+                # Only now: a file that cannot be opened costs no document.
+                for document_id in outgoing.instead_of:
+                    self.discard_document(document_id)
+                return self._send(file, outgoing.path.name, collection, outgoing.external_id)
 
         return _several_at_once(send, files)
 
@@ -240,6 +239,14 @@ class Client:
         answer: AnswerRecord = self._call("POST", "/ask", json=_without_none(body))
         return answer
 
+    def _send(self, file: BinaryIO, filename: str, collection: str, external_id: str | None) -> DocumentRecord:
+        # A file's name may hold bytes that are no UTF-8; the server shows it, no more.
+        name = filename.encode("utf-8", "replace").decode()
+        fields = _without_none({"collection": collection, "external_id": external_id})
+        answer = self._call("POST", "/documents", files={"file": (name, file)}, data=fields)
+        document: DocumentRecord = answer["documents"][0]
+        return document
+
     def _call(self, method: str, path: str, **options: Any) -> Any:
         try:
             response = self._http.request(method, path, **options)
@@ -288,11 +295,6 @@ def _refusal(response: httpx.Response) -> ClientError:
 
 def _without_none(body: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in body.items() if value is not None}
-
-
-def _sendable(name: str) -> str:
-    """A file's name may hold bytes that are no UTF-8; the server shows it, no more."""
-    return name.encode("utf-8", "replace").decode()
 
 
 def _several_at_once(

@@ -308,6 +308,19 @@ def test_documents_are_followed_until_they_are_ready(
     assert all(b"station" in upload.body for upload in uploads)
 
 
+@pytest.mark.skipif(sys.platform == "darwin", reason="its file systems refuse such names")
+def test_a_name_that_is_no_utf8_is_sent_as_far_as_it_goes(
+    server: FakeServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file with such a name is uploaded like others."""
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / os.fsdecode(b"caf\xe9.txt")).write_text("a", encoding="utf-8")
+    server.on("POST", "/documents", {"documents": [document(0)]}, status=202)
+    assert run("documents", "add", "notes") == 0
+    assert b'filename="caf?.txt"' in server.requests[0].body
+    assert "caf?.txt: 2 chunks" in capsys.readouterr().out
+
+
 def test_many_documents_are_followed_by_their_list(server: FakeServer, tmp_path: Path) -> None:
     """The states of many documents come from the list, newest first, no further than the oldest of them."""
     (tmp_path / "notes").mkdir()

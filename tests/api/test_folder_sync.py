@@ -19,7 +19,7 @@ from rich.console import Console
 from app import cli_sync
 from app.__main__ import main
 from app.cli_sync import Sync, watch
-from app.client import Client, ClientError
+from app.client import Client, ClientError, Outgoing
 from app.folder import Folder, Skipped
 from app.folder_sync import Mirror, make_plan
 from tests.api.serving import LIMIT_BYTES, Service
@@ -249,6 +249,18 @@ def test_a_folder_that_goes_while_it_is_read_removes_nothing(syncing: Syncing) -
     assert make_plan(mirror, folder, contents, documents).removed == []
     [removed] = make_plan(mirror, folder, folder.look(), documents).removed
     assert removed.external_id == "sync:papers/a.txt"
+
+
+def test_a_moved_file_that_cannot_be_opened_costs_no_document(syncing: Syncing) -> None:
+    """The document of the old path goes only when there is something to send for the new one."""
+    syncing.write("a.txt", "The text of a.")
+    syncing.run()
+    old = syncing.documents()["sync:papers/a.txt"]["id"]
+    missing = Outgoing(syncing.root / "moved.txt", "moved.txt", "sync:papers/moved.txt", (old,))
+    with Client(syncing.service.url) as client:
+        [(_, result)] = client.upload_all([missing], collection=syncing.collection)
+    assert isinstance(result, FileNotFoundError)
+    assert syncing.documents().keys() == {"sync:papers/a.txt"}
 
 
 def test_links_in_a_circle_are_skipped(tmp_path: Path) -> None:
