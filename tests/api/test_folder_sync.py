@@ -354,9 +354,13 @@ def test_a_refusal_ends_watching(syncing: Syncing) -> None:
 def test_ctrl_c_ends_watching_well(syncing: Syncing) -> None:
     """The exit code of `--watch` is 0."""
     syncing.write("a.txt", "The text.")
-    command = [sys.executable, "-m", "app", "documents", "sync", str(syncing.root), "-c", syncing.collection, "--watch"]
-    root = Path(cli_sync.__file__).parents[1]
-    process = subprocess.Popen([*command, "--url", syncing.service.url], cwd=root, stdout=subprocess.PIPE)
+    # Whoever runs the tests in the background of a shell has Ctrl-C ignored, and so would the process.
+    program = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); import app.__main__ as m; m.main()"
+    )
+    arguments = ["documents", "sync", str(syncing.root), "--watch", "-c", syncing.collection]
+    command = [sys.executable, "-c", program, *arguments, "--url", syncing.service.url]
+    process = subprocess.Popen(command, cwd=Path(cli_sync.__file__).parents[1], stdout=subprocess.PIPE)
     try:
         wait_until(lambda: len(syncing.documents()) == 1, 60, "the first upload")
         process.send_signal(signal.SIGINT)
