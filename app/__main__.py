@@ -16,12 +16,20 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from app.cli_output import Uploads, printable, show_answer, show_documents, show_evidence, show_passages
-from app.client import Client, ClientError, ServerNotRunning
+from app.cli_output import (
+    Uploads,
+    printable,
+    progress_bar,
+    show_answer,
+    show_documents,
+    show_evidence,
+    show_passages,
+)
+from app.cli_sync import Sync, watch
+from app.client import Client, ClientError, Outgoing, ServerNotRunning
 from app.config import Settings
 from app.errors import FootnoteError
 from app.types import Mode
@@ -185,6 +193,38 @@ def add_documents(
         raise typer.Exit(1)
 
 
+@documents_cli.command("sync")
+def sync_documents(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The folder.")],
+    collection: CollectionName = "default",
+    name: Annotated[str | None, typer.Option(help="Marks its documents; by default the folder's name.")] = None,
+    watching: Annotated[bool, typer.Option("--watch", help="Stay, and follow what changes, until Ctrl-C.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again what failed before.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Even if that removes all documents synced before.")] = False,
+    url: Url = None,
+    api_key: ApiKey = None,
+) -> None:
+    """Make a collection mirror a folder: add, replace and remove documents. Others in the collection are left alone."""
+    if watching and dry_run:
+        raise typer.BadParameter("--watch and --dry-run do not go together")
+    with _client(url, api_key) as client:
+        sync = Sync(
+            client,
+            out,
+            directory,
+            collection=collection,
+            name=name,
+            retry_failed=retry_failed,
+            remove_all=yes,
+            dry_run=dry_run,
+        )
+        if watching:
+            watch(sync, complain=_complain)
+        elif sync.run().failed:
+            raise typer.Exit(1)
+
+
 @documents_cli.command("list")
 def list_documents(
     collection: Annotated[str | None, typer.Option("--collection", "-c", help="Only this collection.")] = None,
@@ -295,17 +335,19 @@ def _own_url(settings: Settings) -> str:
     return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
 
 
-def _sources(sources: Sequence[str]) -> Iterator[Path | str]:
+def _sources(sources: Sequence[str]) -> Iterator[Outgoing]:
     """URLs and files themselves; of folders all files below, without hidden ones."""
     for source in sources:
         path = Path(source)
         if source.lower().startswith(("http://", "https://")):
-            yield source
+            yield Outgoing(source, source)
         elif path.is_dir():
-            below = (file for file in path.rglob("*") if file.is_file())
-            yield from sorted(f for f in below if not any(p.startswith(".") for p in f.relative_to(path).parts))
+            for file in sorted(file for file in path.rglob("*") if file.is_file()):
+                name = file.relative_to(path)
+                if not any(part.startswith(".") for part in name.parts):
+                    yield Outgoing(file, name.as_posix())
         elif path.exists():
-            yield path
+            yield Outgoing(path, path.name)
         else:
             raise typer.BadParameter(f"Path {source!r} does not exist.", param_hint="PATH|URL…")
 
@@ -314,9 +356,7 @@ def _sources(sources: Sequence[str]) -> Iterator[Path | str]:
 def _progress() -> Iterator[Callable[[str, int, int], None]]:
     """A bar for one thing after the other; what it yields is told what is being done, how many are done, and of how
     many."""
-    columns = (SpinnerColumn(), BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn())
-    doing = TextColumn("{task.fields[doing]}", markup=False)
-    with Progress(*columns, doing, console=out, transient=True, disable=not out.is_terminal) as bar:
+    with progress_bar(out) as bar:
         task = bar.add_task("", total=None, doing="")
         yield lambda what, done, total: bar.update(task, doing=printable(what), completed=done, total=total)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from typing import Self
 
 from rich.console import Console
 from rich.markup import escape
@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from app.client import FINISHED, Client, ClientError, ServerNotRunning
+from app.client import FINISHED, Client, ClientError, Outgoing
 from app.client_records import (
     AnswerRecord,
     AskEvent,
@@ -29,8 +29,8 @@ _CONTROL_CHARACTERS = {code: None for code in (*range(0x20), *range(0x7F, 0xA0))
 
 
 def printable(text: str) -> str:
-    """The text without characters that a terminal obeys."""
-    return text.translate(_CONTROL_CHARACTERS)
+    """The text without characters that a terminal obeys, and without what is no character (in names of files)."""
+    return text.translate(_CONTROL_CHARACTERS).encode("utf-8", "replace").decode()
 
 
 def show_answer(console: Console, events: Iterable[AskEvent]) -> AnswerRecord:
@@ -94,77 +94,112 @@ def show_documents(console: Console, documents: Iterable[DocumentRecord]) -> Non
 
 
 class Uploads:
-    """Uploads files and URLs, follows each until it can be searched, and prints a line for each that ends."""
+    """Uploads files and URLs, follows each until it can be searched, and prints a line for each that ends.
+
+    A context manager: inside it, its bar stands below what is printed.
+    """
 
     def __init__(self, client: Client, console: Console, *, collection: str) -> None:
-        self.documents: list[DocumentRecord] = []
         self.failed = 0
+        self.failures: dict[str, str] = {}  # reasons by name
+        self.passing = 0  # failures that another try may not meet: of the connection, the server, this machine's disk
         self._client = client
         self._collection = collection
-        self._progress = Progress(
-            SpinnerColumn(),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[doing]}", markup=False),
-            console=console,
-            transient=True,
-        )
+        self._names: dict[str, str] = {}  # of the files that became these documents, while they are unfinished
+        self._progress = progress_bar(console)
+        self._task = self._progress.add_task("", total=0, doing="")
+        self._total = 0
 
-    def run(self, sources: Sequence[Path | str], *, wait: bool) -> None:
-        """Upload all; with `wait`, stay until the last one is `ready` or `failed`. A string is a URL."""
-        with self._progress:
-            task = self._progress.add_task("", total=len(sources), doing="")
-            queued: list[str] = []
-            for source in sources:
-                name = source if isinstance(source, str) else source.name
-                self._progress.update(task, doing=f"uploading {printable(name)}")
-                document = self._upload(source)
-                if document and wait and document["status"] != DocumentStatus.READY:
-                    queued.append(document["id"])
-                    continue
-                if document:
-                    self._finish(document)
-                self._progress.advance(task)
-            for document in self._client.follow(queued):
-                self._progress.update(task, doing=_doing(document))
-                if document["status"] in FINISHED:
-                    self._finish(document)
-                    self._progress.advance(task, queued.count(document["id"]))
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
 
-    def _upload(self, source: Path | str) -> DocumentRecord | None:
-        try:
-            if isinstance(source, str):
-                return self._client.upload_url(source, collection=self._collection)
-            return self._client.upload(source, collection=self._collection)
-        except ServerNotRunning:
-            raise
-        except (ClientError, OSError) as error:
-            self._fail(str(source), error.strerror or str(error) if isinstance(error, OSError) else error.message)
-            return None
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
 
-    def _finish(self, document: DocumentRecord) -> None:
-        if document["status"] == DocumentStatus.FAILED:
-            error = document.get("error")
-            self._fail(document["filename"], error["message"] if error else "It could not be read.")
-            return
-        self.documents.append(document)
-        outcome = "already there" if document.get("duplicate") else _extent(document)
-        self._print("[green]✓[/green]", document["filename"], outcome)
+    def run(self, files: Sequence[Outgoing], *, wait: bool) -> None:
+        """Upload all; with `wait`, stay until the last one is `ready` or `failed`."""
+        with self:
+            self.send(files, wait=wait)
+            self.follow()
 
-    def _fail(self, name: str, reason: str) -> None:
+    def send(self, files: Sequence[Outgoing], *, wait: bool = True) -> None:
+        """Upload all; with `wait`, remember to follow what is not ready yet."""
+        self.expect(len(files))
+        sent = self._client.upload_all(files, collection=self._collection)
+        for number, (outgoing, result) in enumerate(sent, 1):
+            self.show(f"uploaded {number} of {len(files)}: {outgoing.name}")
+            if isinstance(result, Exception):
+                self.refuse(outgoing.name, result)
+            elif result["id"] in self._names:
+                self._progress.advance(self._task)  # the same bytes as a file before
+            elif wait and result["status"] != DocumentStatus.READY:
+                self._names[result["id"]] = outgoing.name
+            else:
+                self._end(outgoing.name, result)
+
+    def expect(self, count: int) -> None:
+        """The bar has as many more to count."""
+        self._total += count
+        self._progress.update(self._task, total=self._total)
+
+    def show(self, doing: str) -> None:
+        """Say beside the bar what is being done."""
+        self._progress.update(self._task, doing=printable(doing))
+
+    def await_document(self, document_id: str, name: str) -> None:
+        """Follow a document that was uploaded before."""
+        self.expect(1)
+        self._names[document_id] = name
+
+    def follow(self) -> None:
+        """Stay until all are `ready`, `failed` or deleted."""
+        for document in self._client.follow(self._names, collection=self._collection):
+            name = self._names[document["id"]]
+            self.show(_doing(name, document))
+            if document["status"] in FINISHED:
+                del self._names[document["id"]]
+                self._end(name, document)
+        for name in self._names.values():
+            self.fail(name, "Somebody deleted it while it was read.")
+        self._names.clear()
+
+    def finish(self, name: str, outcome: str) -> None:
+        self._print("[green]✓[/green]", name, outcome)
+
+    def fail(self, name: str, reason: str) -> None:
         self.failed += 1
+        self.failures[name] = reason
         self._print("[red]✗[/red]", name, reason)
 
+    def refuse(self, name: str, error: ClientError | OSError) -> None:
+        self.passing += not (isinstance(error, ClientError) and error.is_final)
+        self.fail(name, error.message if isinstance(error, ClientError) else error.strerror or str(error))
+
+    def _end(self, name: str, document: DocumentRecord) -> None:
+        if document["status"] == DocumentStatus.FAILED:
+            error = document.get("error")
+            self.fail(name, error["message"] if error else "It could not be read.")
+        else:
+            self.finish(name, "already there" if document.get("duplicate") else _extent(document))
+
     def _print(self, mark: str, name: str, outcome: str) -> None:
+        self._progress.advance(self._task)
         line = f"{mark} {escape(printable(name))}: {escape(printable(outcome))}"
         self._progress.console.print(line, highlight=False, soft_wrap=True)
 
 
-def _doing(document: DocumentRecord) -> str:
+def progress_bar(console: Console) -> Progress:
+    """A bar with what is being done beside it, which leaves nothing behind."""
+    columns = (SpinnerColumn(), BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn())
+    doing = TextColumn("{task.fields[doing]}", markup=False)
+    return Progress(*columns, doing, console=console, transient=True, disable=not console.is_terminal)
+
+
+def _doing(name: str, document: DocumentRecord) -> str:
     progress = document.get("progress")
     done = f" {progress['done']}/{progress['total']}" if progress and progress["total"] else ""
-    return f"{document['status']}{done} {printable(document['filename'])}"
+    return f"{document['status']}{done} {name}"
 
 
 def _extent(document: DocumentRecord) -> str:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self, TypeVar
 
 import httpx
 
@@ -27,10 +30,16 @@ from app.types import DocumentStatus, Mode
 # Heartbeats keep a stream awake, but an answer that is not streamed may take as long as the language model needs.
 _TIMEOUT = httpx.Timeout(300.0, connect=3.0)
 _POLL_SECONDS = 0.2
-_FOLLOWED_AT_ONCE = 16  # documents are ingested in the order of their uploads: the first unfinished ones tell enough
+_POLLING_SHARE = 0.2  # of the time: while thousands are ingested, their list takes the server a while
+_FOLLOWED_ONE_BY_ONE = 16  # more documents are looked for in the list
+_LISTED_AT_ONCE = 1000
+_AT_ONCE = 4  # requests on their way: measured with small files, more gain nothing
 _LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
 FINISHED = frozenset({DocumentStatus.READY, DocumentStatus.FAILED})
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class ClientError(FootnoteError):
@@ -38,11 +47,33 @@ class ClientError(FootnoteError):
 
     code = "client_error"
 
+    def __init__(self, message: str | None = None, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status  # of the HTTP answer, where there was one
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the same request would be refused again."""
+        return self.status is not None and self.status < 500
+
 
 class ServerNotRunning(ClientError):
     """No Footnote server answers there."""
 
     code = "server_not_running"
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A file to upload, or a URL that the server fetches.
+
+    `name` is for people; `external_id` the document's, which a later upload replaces.
+    """
+
+    source: Path | str  # a string is a URL
+    name: str
+    external_id: str | None = None
+    instead_of: tuple[str, ...] = ()  # documents that are deleted just before
 
 
 class Client:
@@ -75,14 +106,30 @@ class Client:
         except httpx.TransportError:
             return False
 
-    def upload(self, path: Path, *, collection: str) -> DocumentRecord:
+    def upload(self, path: Path, *, collection: str, external_id: str | None = None) -> DocumentRecord:
         """Send one file; the document that it became, or already was (`duplicate`)."""
         with path.open("rb") as file:
-            answer = self._call(
-                "POST", "/documents", files={"file": (path.name, file)}, data={"collection": collection}
-            )
-        document: DocumentRecord = answer["documents"][0]
-        return document
+            return self._send(file, path.name, collection, external_id)
+
+    def upload_all(
+        self, files: Iterable[Outgoing], *, collection: str
+    ) -> Iterator[tuple[Outgoing, DocumentRecord | ClientError | OSError]]:
+        """Send many files, several at a time; what became of each, in their order. Raises `ServerNotRunning`."""
+
+        def send(outgoing: Outgoing) -> DocumentRecord:
+            if isinstance(outgoing.source, str):
+                return self.upload_url(outgoing.source, collection=collection)
+            with outgoing.source.open("rb") as file:
+                # Only now: a file that cannot be opened costs no document.
+                for document_id in outgoing.instead_of:
+                    self.discard_document(document_id)
+                return self._send(file, outgoing.source.name, collection, outgoing.external_id)
+
+        return _several_at_once(send, files)
+
+    def discard_all(self, document_ids: Iterable[str]) -> Iterator[tuple[str, ClientError | OSError | None]]:
+        """Delete many documents, several at a time. Raises `ServerNotRunning`."""
+        return _several_at_once(self.discard_document, document_ids)
 
     def upload_url(self, url: str, *, collection: str) -> DocumentRecord:
         """Let the server fetch a file."""
@@ -91,8 +138,10 @@ class Client:
         return document
 
     def documents(self, *, collection: str | None = None) -> Iterator[DocumentRecord]:
-        """All documents, page by page."""
-        query = {"collection": collection} if collection else {}
+        """All documents, newest first, page by page."""
+        query: dict[str, str | int] = {"limit": _LISTED_AT_ONCE}
+        if collection:
+            query["collection"] = collection
         while True:
             page = self._call("GET", "/documents", params=query)
             yield from page["documents"]
@@ -111,17 +160,44 @@ class Client:
     def delete_document(self, document_id: str) -> None:
         self._call("DELETE", f"/documents/{document_id}")
 
-    def follow(self, document_ids: Iterable[str]) -> Iterator[DocumentRecord]:
-        """Each document again and again, until it is `ready` or `failed`."""
-        unfinished = list(dict.fromkeys(document_ids))
+    def discard_document(self, document_id: str) -> None:
+        """Delete a document that may be gone already."""
+        try:
+            self.delete_document(document_id)
+        except ClientError as error:
+            if error.status != httpx.codes.NOT_FOUND:
+                raise
+
+    def follow(self, document_ids: Iterable[str], *, collection: str | None = None) -> Iterator[DocumentRecord]:
+        """Each document again and again, until it is `ready`, `failed` or deleted. `collection`: the one of all."""
+        unfinished = set(document_ids)
         while unfinished:
-            for document_id in unfinished[:_FOLLOWED_AT_ONCE]:
-                document = self.document(document_id)
+            asked_at = time.monotonic()
+            unseen = set(unfinished)
+            for document in self._look_at(unseen, collection):
                 if document["status"] in FINISHED:
-                    unfinished.remove(document_id)
+                    unfinished.remove(document["id"])
+                unseen.remove(document["id"])
                 yield document
+                if not unseen:
+                    break
+            unfinished -= unseen  # deleted
             if unfinished:
-                time.sleep(_POLL_SECONDS)
+                seconds = time.monotonic() - asked_at
+                time.sleep(max(_POLL_SECONDS, seconds / _POLLING_SHARE - seconds))
+
+    def _look_at(self, document_ids: Collection[str], collection: str | None) -> Iterator[DocumentRecord]:
+        """Those of the documents that are still there. The newest come first: of what was just uploaded, no more than
+        the list's first pages are read."""
+        if len(document_ids) > _FOLLOWED_ONE_BY_ONE:
+            yield from (each for each in self.documents(collection=collection) if each["id"] in document_ids)
+            return
+        for document_id in list(document_ids):
+            try:
+                yield self.document(document_id)
+            except ClientError as error:
+                if error.status != httpx.codes.NOT_FOUND:
+                    raise
 
     def collections(self) -> list[CollectionRecord]:
         collections: list[CollectionRecord] = self._call("GET", "/collections")["collections"]
@@ -174,6 +250,14 @@ class Client:
         answer: AnswerRecord = self._call("POST", "/ask", json=_without_none(body))
         return answer
 
+    def _send(self, file: BinaryIO, filename: str, collection: str, external_id: str | None) -> DocumentRecord:
+        # A file's name may hold bytes that are no UTF-8; the server shows it, no more.
+        name = filename.encode("utf-8", "replace").decode()
+        fields = _without_none({"collection": collection, "external_id": external_id})
+        answer = self._call("POST", "/documents", files={"file": (name, file)}, data=fields)
+        document: DocumentRecord = answer["documents"][0]
+        return document
+
     def _call(self, method: str, path: str, **options: Any) -> Any:
         try:
             response = self._http.request(method, path, **options)
@@ -214,10 +298,39 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[str]:
 
 def _refusal(response: httpx.Response) -> ClientError:
     try:
-        return ClientError(response.json()["error"]["message"])
+        message = response.json()["error"]["message"]
     except (ValueError, KeyError, TypeError):
-        return ClientError(f"The server answered {response.status_code} {response.reason_phrase}.")
+        message = f"The server answered {response.status_code} {response.reason_phrase}."
+    return ClientError(message, status=response.status_code)
 
 
 def _without_none(body: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in body.items() if value is not None}
+
+
+def _several_at_once(
+    call: Callable[[Item], Result], items: Iterable[Item]
+) -> Iterator[tuple[Item, Result | ClientError | OSError]]:
+    """Results in the order of the items, and never many items on their way. Errors that concern an item alone are its
+    result; `ServerNotRunning` ends it all."""
+    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="client") as threads:
+        under_way: deque[tuple[Item, Future[Result]]] = deque()
+
+        def result() -> tuple[Item, Result | ClientError | OSError]:
+            item, future = under_way.popleft()
+            try:
+                return item, future.result()
+            except ServerNotRunning:
+                raise
+            except (ClientError, OSError) as error:
+                return item, error
+
+        try:
+            for item in items:
+                under_way.append((item, threads.submit(call, item)))
+                if len(under_way) == 2 * _AT_ONCE:
+                    yield result()
+            while under_way:
+                yield result()
+        finally:
+            threads.shutdown(cancel_futures=True)

@@ -20,8 +20,10 @@ class ProgressRecord(TypedDict):
 class DocumentRecord(TypedDict):
     id: str
     collection: str
+    external_id: str | None
     filename: str
     bytes: int
+    sha256: str
     status: str
     version: int
     duplicate: NotRequired[bool]

@@ -16,7 +16,7 @@ from rich.rule import Rule
 from rich.text import Text
 
 from app.cli_output import Uploads, show_answer
-from app.client import Client, ClientError
+from app.client import Client, ClientError, Outgoing
 from app.client_records import AnswerRecord
 from demo.questions import QUESTIONS, Question
 from demo.server import HOST, ROOT, DemoError, is_free, running_server, wait_until_ready
@@ -70,7 +70,7 @@ def _upload_samples(client: Client) -> None:
     paths = sorted(path for path in SAMPLES.iterdir() if path.suffix in {".pdf", ".docx", ".md", ".html"})
     console.print(Rule("Documents", align="left"))
     uploads = Uploads(client, console, collection=COLLECTION)
-    uploads.run(paths, wait=True)
+    uploads.run([Outgoing(path, path.name) for path in paths], wait=True)
     if uploads.failed:
         raise DemoError("Not all samples could be read.")
 

@@ -317,6 +317,43 @@ def test_urls_are_left_to_the_server(server: FakeServer) -> None:
     assert len(server.requests) == 1
 
 
+@pytest.mark.skipif(sys.platform == "darwin", reason="its file systems refuse such names")
+def test_a_name_that_is_no_utf8_is_sent_as_far_as_it_goes(
+    server: FakeServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file with such a name is uploaded like others."""
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / os.fsdecode(b"caf\xe9.txt")).write_text("a", encoding="utf-8")
+    server.on("POST", "/documents", {"documents": [document(0)]}, status=202)
+    assert run("documents", "add", "notes") == 0
+    assert b'filename="caf?.txt"' in server.requests[0].body
+    assert "caf?.txt: 2 chunks" in capsys.readouterr().out
+
+
+def test_many_documents_are_followed_by_their_list(server: FakeServer, tmp_path: Path) -> None:
+    """The states of many documents come from the list, newest first, no further than the oldest of them."""
+    (tmp_path / "notes").mkdir()
+    for number in range(40):
+        (tmp_path / "notes" / f"{number}.txt").write_text(str(number), encoding="utf-8")
+    ids = itertools.count()
+    rounds = itertools.count()
+
+    def listed(request: Request) -> tuple[int, Any]:
+        assert request.query["collection"] == ["station"]
+        assert "cursor" not in request.query
+        ready = 0 if next(rounds) == 0 else 30
+        states = [document(number, "ready" if number < ready else "queued") for number in range(40)]
+        return 200, {"documents": states[::-1], "next_cursor": "older"}
+
+    server.on("POST", "/documents", lambda _: (202, {"documents": [document(next(ids), "queued")]}))
+    server.on("GET", "/documents", listed)
+    for number in range(30, 39):
+        server.on("GET", f"/documents/doc_{number}", document(number))  # and doc_39 was deleted
+    assert run("documents", "add", "notes", "--collection", "station") == 1
+    assert len(server.asked("GET", "/documents")) == 2
+    assert len(server.requests) == 40 + 2 + 10
+
+
 def test_without_waiting_nothing_is_followed(server: FakeServer, tmp_path: Path) -> None:
     """`documents add --no-wait` returns when all are uploaded."""
     (tmp_path / "a.txt").write_text("a", encoding="utf-8")

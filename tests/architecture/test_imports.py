@@ -15,14 +15,14 @@ ROOT = Path(__file__).resolve().parents[2]
 LAYERS: tuple[tuple[str, ...], ...] = (
     (
         *("app.__main__", "app.main", "app.server", "app.cli_output", "app.supervisor", "app.backup", "app.doctor"),
-        *("app.reindexing", "ingest"),
+        *("app.cli_sync", "app.reindexing", "ingest"),
     ),
     ("app.bootstrap", "app.api", "app.evaluation"),
     ("app.answering",),
     ("app.retrieval",),
     ("app.projection",),
     ("app.index", "app.store", "app.embedding"),
-    ("app.client", "app.client_records", "app.fetching", "app.preview"),
+    ("app.client", "app.client_records", "app.folder", "app.folder_sync", "app.fetching", "app.preview"),
     (
         *("app.config", "app.cores", "app.failpoints", "app.telemetry", "app.types", "app.errors", "app.sentences"),
         "app.media_types",
@@ -117,6 +117,7 @@ def test_the_web_framework_stays_at_the_edge(library: str) -> None:
         ("httpcore", ("app.fetching",)),
         ("pypdf", ("ingest.parsers",)),
         ("docx", ("ingest.parsers",)),
+        ("pathspec", ("app.folder",)),
     ],
 )
 def test_a_library_has_a_home(library: str, home: tuple[str, ...]) -> None:
