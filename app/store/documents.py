@@ -147,8 +147,9 @@ def get_documents(connection: Connection, document_ids: Sequence[str]) -> dict[s
 def find_by_content(connection: Connection, collection_id: str, sha256: str) -> Document | None:
     """The document of the collection whose newest version has these bytes."""
     query = _select_documents().where(documents.c.collection_id == collection_id, versions.c.sha256 == sha256)
-    row = connection.execute(query.order_by(documents.c.created_at).limit(1)).one_or_none()
-    return None if row is None else _document(row)
+    # Not in the order of SQL: for that, SQLite would go through the whole collection instead of the index by digest.
+    rows = connection.execute(query).all()
+    return _document(min(rows, key=lambda row: row.created_at)) if rows else None
 
 
 def find_by_external_id(connection: Connection, collection_id: str, external_id: str) -> Document | None:
