@@ -180,7 +180,7 @@ def test_formulas(read_sheets: Read) -> None:
 def test_rich_and_inline_texts(read_sheets: Read) -> None:
     """Texts in several runs are whole, without the pronunciation that Japanese cells carry."""
     sheet = (
-        '<row r="1"><c r="A1" t="s"><v>0</v></c><c t="inlineStr"><is><r><t>in</t></r><r><t>line</t></r></is></c>'
+        '<row r="1"><c r="A1" t="s"><v>0</v></c><c t="inlineStr"><is><r><t>in</t></r><r><t>line_x000D_</t></r></is></c>'
         '<c r="D1" t="d"><v>2024-01-15T00:00:00</v></c><c r="E1" t="s"><v>9</v></c></row>'
     )
     shared = "<si><r><t>東</t></r><r><t>京</t></r><rPh><t>トウキョウ</t></rPh></si>"
