@@ -123,6 +123,13 @@ def test_attachments(read: Read) -> None:
     assert "s.pdf was left out: The file is password-protected" in parsed.warnings[1]
 
 
+def test_attachment_without_a_name(read: Read) -> None:
+    """An attachment without a name has its number, and is read by its kind."""
+    message = mail()
+    message.add_attachment("a,b\n1,2\n", subtype="csv", disposition="inline")
+    assert [section.text for section in read(message).sections[1:]] == ["attachment 1.csv", "a | b\n1 | 2"]
+
+
 def test_messages_within_messages(read: Read) -> None:
     """A forwarded message is read under its subject, to a small depth only."""
     message = mail("innermost", "Level 4")

@@ -293,9 +293,11 @@ def test_csv_lone_quotation_mark(read_csv: Read) -> None:
     assert read_csv('a,b\n"' + "x,y\n" * 50_000 + '"\n').sections[0].text.count("x | y") == 50_000
 
 
-def test_csv_of_one_column(read_csv: Read) -> None:
-    """A list of names is a text."""
+def test_csv_without_separator(read_csv: Read) -> None:
+    """A list of names is a text, and so is prose, wherever its commas fall."""
     assert read_csv("Lee\nKim\n").sections[0].text == "Lee\nKim\n"
+    prose = "Dear all,\nas of May, June, and July, we close early.\nThe canteen, too, does.\nYours\nLee\n"
+    assert read_csv(prose).sections[0].text == prose
 
 
 CELLS = st.text(alphabet="ab, ;\"'\n\t|1中", max_size=6)
