@@ -125,7 +125,7 @@ def test_open_document_hidden_text(read_text: Read) -> None:
     """Deleted text, comments, and what is hidden do not get through."""
     body = (
         "<text:tracked-changes><text:changed-region><text:p>DELETED</text:p></text:changed-region></text:tracked-changes>"
-        "<text:p>Shown<office:annotation><text:p>COMMENT</text:p></office:annotation>"
+        "<text:p>Shown<!-- COMMENT --><?x INSTRUCTION?><office:annotation><text:p>COMMENT</text:p></office:annotation>"
         '<text:span text:style-name="T1">HIDDEN</text:span></text:p><text:p text:style-name="T1">HIDDEN</text:p>'
         '<text:section text:display="none"><text:p>HIDDEN</text:p></text:section>'
         '<text:p>HIDDEN<text:hidden-paragraph text:is-hidden="true"/></text:p><text:p>Also shown</text:p>'
