@@ -42,7 +42,7 @@ class Section:
     page: int | None = None  # counts from 1
     headings: tuple[str, ...] = ()
     joint: str = PARAGRAPH_BREAK  # what stands between the section before and this one
-    header: str = ""  # of a table: its header row as one line, as it stands in `text`
+    header: str = ""  # of a table: its header row as it stands in `text`, cut at a column if it is very long
 
 
 @dataclass(frozen=True, slots=True)

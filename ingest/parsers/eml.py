@@ -17,7 +17,7 @@ from app.errors import EncryptedDocument, IngestionError, UnreadableDocument, Un
 from app.media_types import HEAD_BYTES, detect
 from ingest.parsers.html import read_html
 from ingest.parsers.text import decode, known_encoding
-from ingest.sections import Limits, Parsed, Section, SectionBuilder, Source
+from ingest.sections import Limits, Parsed, Section, SectionBuilder, Source, normalise
 
 Read = Callable[[Source, str, Limits], Parsed]
 _Part: TypeAlias = "Message[str, str]"
@@ -81,7 +81,7 @@ def _read_message(message: _Part, limits: Limits, read: Read) -> Parsed:
     shown = [(name, text) for name in _SHOWN if (text := _header(message, name))]
     if not shown:
         raise UnreadableDocument("The file is not an e-mail message.")
-    subject = next((text for name, text in shown if name == "Subject"), "")
+    subject = normalise(dict(shown).get("Subject", ""))
     mail = _Mail()
     _take_apart(message, mail)
     builder = SectionBuilder(limits)
@@ -92,7 +92,7 @@ def _read_message(message: _Part, limits: Limits, read: Read) -> Parsed:
     sections = list(builder.sections())
     left = limits.max_characters - sum(len(section.text) for section in sections)
     attached, troubles = _read_attachments(mail.attachments, replace(limits, max_characters=left), read)
-    path = (" ".join(subject.split()),) if subject else ()
+    path = (subject,) if subject else ()
     sections = [replace(section, headings=path + section.headings) for section in (*sections, *attached)]
     return Parsed(tuple(sections), title=subject or None, warnings=tuple((warnings + troubles)[:_MAX_WARNINGS]))
 
@@ -194,9 +194,9 @@ def _read_attachment(part: _Part, name: str, limits: Limits, bytes_left: int, re
 
 
 def _name(part: _Part, number: int) -> str:
-    name = " ".join(_decoded(part.get_filename() or "").replace("/", " ").replace("\\", " ").split())
+    name = " ".join(normalise(_decoded(part.get_filename() or "")).replace("/", " ").replace("\\", " ").split())
     if not name and (messages := _parts(part)):
-        name = _header(messages[0], "Subject")
+        name = normalise(_header(messages[0], "Subject"))
     return name[:200] or f"attachment {number}{_EXTENSIONS.get(part.get_content_type(), '')}"
 
 

@@ -71,6 +71,13 @@ def test_encoded_headers(header: bytes, shown: str, read: Read) -> None:
     )
 
 
+def test_invisible_characters(read: Read) -> None:
+    """Invisible characters in a subject are no part of the heading, and are told of."""
+    parsed = read(mail(subject="Le\u200bave"))
+    assert parsed.sections[0].headings == ("Leave",)
+    assert parsed.warnings == ("Invisible characters were removed.",)
+
+
 @pytest.mark.parametrize("charset", ["utf-8", "gb2312", "big5", "iso-2022-jp", "iso-8859-1"])
 @pytest.mark.parametrize("transfer", ["base64", "quoted-printable", "8bit"])
 def test_encodings(charset: str, transfer: str, read: Read) -> None:
