@@ -51,6 +51,15 @@ def test_chapters(read_book: Read) -> None:
     assert there.sections[0].text == "One\n\nFirst text."
 
 
+def test_table_of_contents(read_book: Read) -> None:
+    """A chapter without a heading has its title from the table of contents; a broken one is no harm."""
+    chapters = {"a.xhtml": "<p class='title'>Text A.</p>", "b.xhtml": "<h1>Own</h1><p>Text B.</p>"}
+    point = "<navPoint><navLabel><text>{0} title</text></navLabel><content src='{0}.xhtml#x'/></navPoint>"
+    parsed = read_book(files.book(chapters, contents=point.format("a") + point.format("b")))
+    assert [section.headings for section in parsed.sections] == [("a title",), ("Own",)]
+    assert read_book(files.book(chapters, contents="<broken>")).sections[0].headings == ()
+
+
 def encryption(method: str) -> str:
     return (
         '<encryption xmlns="urn:oasis:names:tc:opendocument:xmlns:container">'
