@@ -119,6 +119,7 @@ _HTML_START = re.compile(
     rb"\s*(?:<\?xml[^>]{0,200}\?>\s*)?(?:<!--.{0,2000}?-->\s*){0,3}<(?:!doctype\s+html|html|head|body)[\s>]",
     re.I | re.S,
 )
+_JSON_START = re.compile(rb'\s*\[?\s*\{\s*"[^"\r\n]{0,200}"\s*:')
 _XML_START = re.compile(rb"\s*<\?xml\s")
 _MAIL_HEADER = re.compile(rb"([A-Za-z][A-Za-z0-9-]{0,60}):")
 _MAIL_HEADERS = {b"from", b"to", b"subject", b"date", b"message-id", b"mime-version", b"received"}
@@ -200,7 +201,10 @@ def _text_kind(filename: str, extension: str, head: bytes) -> MediaType:
         if head.startswith(b"From "):
             raise _refusal(filename, extension, "a mailbox of messages (save each as EML)")
         return MediaType.EML
-    return _DATA_KINDS.get(extension, MediaType.TEXT)
+    kind = _DATA_KINDS.get(extension, MediaType.TEXT)
+    if kind in (MediaType.CSV, MediaType.TSV) and _JSON_START.match(head):
+        return MediaType.JSON
+    return kind
 
 
 def _mail_headers(head: bytes) -> set[bytes]:

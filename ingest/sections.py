@@ -14,6 +14,8 @@ from ingest.tables import Table, join_cells
 PARAGRAPH_BREAK = "\n\n"
 HIDDEN_CHARACTERS = "Invisible characters were removed."  # a warning
 
+_MAX_COLUMNS_COVERED = 50  # by one cell
+
 _LINE_BREAK = re.compile("\r\n|[\r\v\f\x85\u2028\u2029]")
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f]")
 # Zero-width, bidirectional, and tag characters: invisible to a reader, so nothing that he would expect to be read.
@@ -44,7 +46,7 @@ class Section:
     page: int | None = None  # counts from 1
     headings: tuple[str, ...] = ()
     joint: str = PARAGRAPH_BREAK  # what stands between the section before and this one
-    header: str = ""  # of a table: its header row as one line, as it stands in `text`
+    header: str = ""  # of a table: its header row as it stands in `text`, cut at a column if it is very long
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +127,11 @@ def assemble(sections: Iterable[Section]) -> tuple[str, list[Span]]:
 
 @dataclass(slots=True)
 class _Row:
-    """A row that is being read: the blocks of each cell, and how many cells were marked as a header's."""
+    """A row that is being read: the blocks of each cell."""
 
     cells: list[list[str]]
-    headers: int = 0
+    has_plain: bool = False  # cells that were not marked as a header's
+    padding: int = 0  # further columns that the last cell covers
 
 
 class SectionBuilder:
@@ -175,10 +178,8 @@ class SectionBuilder:
         if not self._rows:
             self._finish_table()
             self._blocks.append(text)
-        elif self._rows[-1].cells:
-            self._rows[-1].cells[-1].append(text)
         else:
-            self._rows[-1].cells.append([text])
+            self._last_cell().append(text)
 
     def row(self, cells: Sequence[str], header: bool = False) -> None:
         """A whole row of a table that is not nested; each cell is one text."""
@@ -195,8 +196,15 @@ class SectionBuilder:
 
     def open_cell(self, header: bool = False) -> None:
         if self._rows and not self._too_deep:
-            self._rows[-1].cells.append([])
-            self._rows[-1].headers += header
+            row = self._rows[-1]
+            row.cells.extend([] for _ in range(row.padding + 1))
+            row.has_plain |= not header
+            row.padding = 0
+
+    def widen_cell(self, columns: int) -> None:
+        """The cell that was opened last covers several columns; the next cell stands behind them all."""
+        if self._rows and not self._too_deep:
+            self._rows[-1].padding = max(1, min(columns, _MAX_COLUMNS_COVERED)) - 1
 
     def close_row(self, header: bool = False) -> None:
         """Join the cells of the innermost open row; it becomes a line of the table or a block of the cell around it.
@@ -215,13 +223,11 @@ class SectionBuilder:
         cells = [" ".join(" ".join(cell).split()) for cell in row.cells]
         lines = filled[0] if len(filled) == 1 else [join_cells(cells)]
         if self._rows:
-            if not self._rows[-1].cells:
-                self.open_cell()
-            self._rows[-1].cells[-1].extend(lines)
+            self._last_cell().extend(lines)
         elif len(filled) == 1:
             self._table.lines(lines)
         else:
-            self._table.row(cells, lines[0], header or row.headers == len(row.cells))
+            self._table.row(cells, lines[0], header or not row.has_plain)
 
     def close_table(self) -> None:
         if not self._rows:
@@ -234,6 +240,12 @@ class SectionBuilder:
             self.close_row()
         self._finish_section()
         return tuple(self._sections)
+
+    def _last_cell(self) -> list[str]:
+        """The cell of the innermost open row that is being read."""
+        if not self._rows[-1].cells:
+            self.open_cell()
+        return self._rows[-1].cells[-1]
 
     def _count(self, text: str) -> None:
         self._characters_left -= len(text)

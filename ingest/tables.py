@@ -14,6 +14,7 @@ _MAX_HEADER_BYTES = 300  # a longer one would leave no room for the rows that it
 _MAX_TITLE_CHARACTERS = 120  # of a column; longer cells are prose
 _MAX_GAP = 16  # empty cells side by side; more say nothing, and hostile sheets have thousands
 
+_LINE_BREAK = re.compile("[\n\r\v\f\x85\u2028\u2029]")
 _YEAR = re.compile(r"(?:FY ?)?(?:19|20)\d\d(?:[-/]\d\d(?:\d\d)?)?年?|\d{1,2}月", re.I)
 # An amount, a date, a share, an address: what stands in a table's body.
 _VALUE = re.compile(
@@ -32,7 +33,11 @@ def looks_like_header(cells: Sequence[str]) -> bool:
     if any(len(cell) > _MAX_TITLE_CHARACTERS for cell in filled):
         return False
     titles = [cell for cell in filled if not _YEAR.fullmatch(cell)]
-    return bool(titles) and not any(_VALUE.fullmatch(cell) for cell in titles)
+    return bool(titles) and not any(map(_is_value, titles))
+
+
+def _is_value(cell: str) -> bool:
+    return len(cell) <= _MAX_TITLE_CHARACTERS and _VALUE.fullmatch(cell) is not None
 
 
 def join_cells(cells: Sequence[str]) -> str:
@@ -41,6 +46,9 @@ def join_cells(cells: Sequence[str]) -> str:
     while end and not cells[end - 1]:
         end -= 1
     line = CELL_BORDER.join(cells[:end])
+    if _LINE_BREAK.search(line):
+        cells = [" ".join(cell.split()) for cell in cells[:end]]
+        line = CELL_BORDER.join(cells)
     if end > _MAX_GAP and not all(cells[:end]):
         kept: list[str] = []
         gap = 0
@@ -49,7 +57,7 @@ def join_cells(cells: Sequence[str]) -> str:
             if gap <= _MAX_GAP:
                 kept.append(cell)
         line = CELL_BORDER.join(kept)
-    return " ".join(line.split()) if "\n" in line or "\r" in line else line
+    return line
 
 
 class Table:
@@ -80,7 +88,7 @@ class Table:
         if self._has_body or not header:
             if not self._has_body and self._header is None and looks_like_header(cells):
                 self._guess = len(self._lines)
-            elif self._header is None and any(map(_VALUE.fullmatch, cells)):
+            elif self._header is None and any(map(_is_value, cells)):
                 self._header = self._guess
             self._has_body = True
         elif filled > self._titles:

@@ -50,6 +50,7 @@ def zip_of(*members: str | tuple[str, str]) -> bytes:
         ("data.TSV", b"name\tdays\nLee\t15\n", MediaType.TSV),
         ("data.csv", b"<html><table>", MediaType.HTML),
         ("data.csv", zip_of("[Content_Types].xml", "xl/workbook.xml"), MediaType.XLSX),
+        ("data.csv", b'[\n  {"name": "Lee"}]', MediaType.JSON),
         ("a.json", b'{"days": 15}', MediaType.JSON),
         ("a.ndjson", b'{"days": 15}\n{}', MediaType.JSON_LINES),
         ("a.pptx", zip_of("[Content_Types].xml", "ppt/presentation.xml"), MediaType.PPTX),

@@ -15,6 +15,7 @@ from ingest.tables import looks_like_header
 _SEPARATORS = "\t|;,"  # of two that fit equally, the one that is rarer in texts
 _SAMPLE_CHARACTERS = 64 * 1024
 _SAMPLE_ROWS = 100
+_MIN_SHARE = 0.4  # of the rows that have as many cells as most; in prose the commas fall anywhere
 
 
 def parse_csv(source: Source, limits: Limits) -> Parsed:
@@ -60,7 +61,7 @@ def _separator(text: str) -> tuple[str, str | None]:
         if len(text) > _SAMPLE_CHARACTERS and len(lengths) > 1:
             lengths.pop()  # cut short
         columns, rows = Counter(lengths).most_common(1)[0] if lengths else (0, 0)
-        if columns > 1:
+        if columns > 1 and rows >= len(lengths) * _MIN_SHARE:
             # The titles tell a separator from the commas within amounts.
             scores[separator] = (round(rows / len(lengths), 1), lengths[0] == columns, columns)
     return text, max(scores, key=lambda separator: scores[separator], default=None)

@@ -16,6 +16,7 @@ from ingest.sections import Limits, Parsed, SectionBuilder, Source
 _W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 _FALLBACK = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"
 _PARAGRAPH, _TABLE, _ROW, _CELL = f"{_W}p", f"{_W}tbl", f"{_W}tr", f"{_W}tc"
+_SPAN = f"{_W}gridSpan"
 _MOVED_AWAY = f"{_W}moveFrom"
 # Style names are English inside the file, except those that were made by hand or by other programs.
 _HEADING_NAME = re.compile(
@@ -39,7 +40,7 @@ def parse_docx(source: Source, limits: Limits) -> Parsed:
 
 def _read_part(archive: zipfile.ZipFile, part: str, levels: Mapping[str, int], builder: SectionBuilder) -> None:
     unseen = 0  # open fallbacks, which repeat a text box for old programs
-    with stream_xml(archive, part, (_PARAGRAPH, _TABLE, _ROW, _CELL, _FALLBACK)) as events:
+    with stream_xml(archive, part, (_PARAGRAPH, _TABLE, _ROW, _CELL, _SPAN, _FALLBACK)) as events:
         for event, element in events:
             if element.tag == _FALLBACK:
                 unseen += 1 if event == "start" else -1
@@ -52,6 +53,9 @@ def _read_part(archive: zipfile.ZipFile, part: str, levels: Mapping[str, int], b
                     builder.open_cell()
             elif element.tag == _PARAGRAPH:
                 _read_paragraph(element, levels, builder)
+            elif element.tag == _SPAN:
+                columns = element.get(f"{_W}val", "")
+                builder.widen_cell(int(columns) if columns.isdecimal() and len(columns) < 4 else 1)
             elif element.tag == _ROW:
                 builder.close_row(header=_is_on(element.find(f"{_W}trPr/{_W}tblHeader")))
             elif element.tag == _TABLE:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import email
 import io
-import mimetypes
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from email.errors import HeaderParseError
 from email.header import decode_header
 from email.message import Message
+from email.parser import BytesParser
 from email.policy import Compat32
 from typing import IO, Literal, TypeAlias
 
@@ -18,7 +17,7 @@ from app.errors import EncryptedDocument, IngestionError, UnreadableDocument, Un
 from app.media_types import HEAD_BYTES, detect
 from ingest.parsers.html import read_html
 from ingest.parsers.text import decode, known_encoding
-from ingest.sections import Limits, Parsed, Section, SectionBuilder, Source
+from ingest.sections import Limits, Parsed, Section, SectionBuilder, Source, normalise
 
 Read = Callable[[Source, str, Limits], Parsed]
 _Part: TypeAlias = "Message[str, str]"
@@ -30,6 +29,14 @@ _MAX_ATTACHED_BYTES = 64 * 1024 * 1024
 _MAX_WARNINGS = 20
 _SIGNATURES = ("application/pgp-signature", "application/pkcs7-signature", "application/x-pkcs7-signature")
 _ENCRYPTED = ("multipart/encrypted", "application/pkcs7-mime", "application/x-pkcs7-mime")
+# For attachments without a name, where the kind cannot be told by the content.
+_EXTENSIONS = {
+    "text/csv": ".csv",
+    "text/tab-separated-values": ".tsv",
+    "text/html": ".html",
+    "text/markdown": ".md",
+    "application/json": ".json",
+}
 # In flowed text a space at a line's end means that the paragraph goes on; `-- ` is a signature's mark.
 _FLOWED = re.compile(r"(?<!\n--)[ ]\r?\n(?=[^>\s])")
 
@@ -66,7 +73,7 @@ def parse_eml(source: Source, limits: Limits, read: Read) -> Parsed:
     Attachments that cannot be read are told of in warnings. Messages within messages are read to a small depth.
     """
     with source.open("rb") as file:
-        message = email.message_from_binary_file(file, policy=_Policy())
+        message = BytesParser(policy=_Policy()).parse(file)
     return _read_message(message, limits, read)
 
 
@@ -74,7 +81,7 @@ def _read_message(message: _Part, limits: Limits, read: Read) -> Parsed:
     shown = [(name, text) for name in _SHOWN if (text := _header(message, name))]
     if not shown:
         raise UnreadableDocument("The file is not an e-mail message.")
-    subject = next((text for name, text in shown if name == "Subject"), "")
+    subject = normalise(dict(shown).get("Subject", ""))
     mail = _Mail()
     _take_apart(message, mail)
     builder = SectionBuilder(limits)
@@ -85,7 +92,7 @@ def _read_message(message: _Part, limits: Limits, read: Read) -> Parsed:
     sections = list(builder.sections())
     left = limits.max_characters - sum(len(section.text) for section in sections)
     attached, troubles = _read_attachments(mail.attachments, replace(limits, max_characters=left), read)
-    path = (" ".join(subject.split()),) if subject else ()
+    path = (subject,) if subject else ()
     sections = [replace(section, headings=path + section.headings) for section in (*sections, *attached)]
     return Parsed(tuple(sections), title=subject or None, warnings=tuple((warnings + troubles)[:_MAX_WARNINGS]))
 
@@ -187,10 +194,10 @@ def _read_attachment(part: _Part, name: str, limits: Limits, bytes_left: int, re
 
 
 def _name(part: _Part, number: int) -> str:
-    name = " ".join(_decoded(part.get_filename() or "").replace("/", " ").replace("\\", " ").split())
+    name = " ".join(normalise(_decoded(part.get_filename() or "")).replace("/", " ").replace("\\", " ").split())
     if not name and (messages := _parts(part)):
-        name = _header(messages[0], "Subject")
-    return name[:200] or f"attachment {number}{mimetypes.guess_extension(part.get_content_type()) or ''}"
+        name = normalise(_header(messages[0], "Subject"))
+    return name[:200] or f"attachment {number}{_EXTENSIONS.get(part.get_content_type(), '')}"
 
 
 def _header(message: _Part, name: str) -> str:

@@ -146,6 +146,9 @@ class _Reader:
             self._builder.open_row()
         elif tag in ("td", "th"):
             self._builder.open_cell(header=tag == "th" or self._head > 0)
+            columns = attributes.get("colspan", "")
+            if columns.isdecimal() and len(columns) < 4:
+                self._builder.widen_cell(int(columns))
         elif tag == "thead":
             self._head += 1
 

@@ -1,4 +1,4 @@
-"""JSON and JSON Lines as text that a person can read: `path: value`, and each record of a list on a line of its own.
+"""JSON and JSON Lines as text that a person can read: `- path: value`, and each record of a list as a row.
 
 Numbers stay as they are written, however many digits they have.
 """
@@ -13,6 +13,7 @@ from typing import Any
 from app.errors import DocumentTooExpensive, UnreadableDocument
 from ingest.parsers.text import read_text
 from ingest.sections import Limits, Parsed, Section, SectionBuilder, Source
+from ingest.tables import CELL_BORDER
 
 _MAX_HEADINGS = 3
 _MAX_DEPTH = 100
@@ -112,7 +113,7 @@ class _Writer:
         lines = list(self._lines(path, value, depth))
         if sum(len(inner) - len(path) + len(text) + 2 for inner, text in lines) > _MAX_RECORD_CHARACTERS:
             return lines
-        return [(path, "; ".join(_show_line((inner[len(path) :].removeprefix("."), text)) for inner, text in lines))]
+        return [(path, CELL_BORDER.join(_named(inner[len(path) :].removeprefix("."), text) for inner, text in lines))]
 
 
 def _is_long(value: Any) -> bool:
@@ -136,7 +137,12 @@ def _is_long(value: Any) -> bool:
 
 
 def _show_line(line: _Line) -> str:
-    path, text = line
+    """A row of a record, or an item of a list: either is a sentence by itself, without a full stop."""
+    text = _named(*line)
+    return text if CELL_BORDER in text else f"- {text}"
+
+
+def _named(path: str, text: str) -> str:
     return f"{path}: {text}" if path else text
 
 

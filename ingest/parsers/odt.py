@@ -150,7 +150,9 @@ class _Reader:
         """The text of an element. White space counts as one space, those that are meant are elements."""
         yield _SPACES.sub(" ", element.text or "")
         for child in element:
-            if child.tag == f"{_TEXT}s":
+            if not isinstance(child.tag, str):
+                pass  # a comment
+            elif child.tag == f"{_TEXT}s":
                 yield " " * _count(child, f"{_TEXT}c")
             elif child.tag in _SYMBOLS:
                 yield _SYMBOLS[child.tag]

@@ -14,7 +14,7 @@ _P = "{http://schemas.openxmlformats.org/presentationml/2006/main}"
 _R = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}"
 _C = "{http://schemas.openxmlformats.org/drawingml/2006/chart}"
 _DIAGRAM = "{http://schemas.openxmlformats.org/drawingml/2006/diagram}relIds"
-_ALTERNATIVES = "{http://schemas.openxmlformats.org/markup-compatibility/2006}AlternateContent"
+_MC = "{http://schemas.openxmlformats.org/markup-compatibility/2006}"
 _PRESENTATION = "ppt/presentation.xml"
 _SHAPE, _GROUP, _FRAME = f"{_P}sp", f"{_P}grpSp", f"{_P}graphicFrame"
 _SHAPES = (_SHAPE, _GROUP, _FRAME)
@@ -106,8 +106,8 @@ class _Slide:
 
 def _visible(tree: Element | None) -> Iterator[Element]:
     for element in tree if tree is not None else ():
-        if element.tag == _ALTERNATIVES:
-            yield from _visible(next(iter(element), None))  # the first is the choice, others repeat it for old programs
+        if element.tag == f"{_MC}AlternateContent":
+            yield from _visible(element.find(f"{_MC}Choice"))  # what follows repeats it for old programs
         elif element.tag in _SHAPES and _placeholder(element)[0] not in _FURNITURE:
             properties = element.find(f"./*/{_P}cNvPr")
             if properties is None or properties.get("hidden") not in ("1", "true"):

@@ -24,6 +24,8 @@ _WORKBOOK = "xl/workbook.xml"
 _ROW, _CELL, _COLUMN = f"{_X}row", f"{_X}c", f"{_X}col"
 _TEXT, _PHONETIC = f"{_X}t", f"{_X}rPh"
 _MAX_COLUMNS = 16_384
+_MAX_GAP = 50  # empty cells that are kept between two; longer runs say nothing
+_ESCAPED = re.compile("_x([0-9A-Fa-f]{4})_")
 _REFERENCE = re.compile(r"([A-Z]{1,3})[0-9]")
 
 
@@ -88,7 +90,12 @@ def _shared_texts(archive: zipfile.ZipFile, limits: Limits) -> list[str]:
 def _text_of(element: Element) -> str:
     """The runs of a text, without its pronunciation."""
     runs = (each for each in element.iter(_TEXT) if each.getparent().tag != _PHONETIC)
-    return " ".join("".join(each.text or "" for each in runs).split())
+    return _plain("".join(each.text or "" for each in runs))
+
+
+def _plain(text: str) -> str:
+    """One line, and what XML cannot hold put back in."""
+    return " ".join(_ESCAPED.sub(lambda match: chr(int(match[1], 16)), text).split())
 
 
 def _formats(archive: zipfile.ZipFile, epoch_1904: bool) -> list[NumberFormat]:
@@ -107,23 +114,23 @@ def _formats(archive: zipfile.ZipFile, epoch_1904: bool) -> list[NumberFormat]:
 
 def _read_sheet(archive: zipfile.ZipFile, part: str, name: str, workbook: _Workbook, builder: SectionBuilder) -> None:
     table = _Regions(name, builder)
-    hidden: set[int] = set()
+    hidden = bytearray(_MAX_COLUMNS + 1)  # 1 for each such column
     at = 0
     with stream_xml(archive, part, (_COLUMN, _ROW), ("end",)) as events:
         for _, element in events:
             if element.tag == _COLUMN:
                 if _is_hidden(element, "width"):
-                    hidden.update(range(_number(element, "min", 1), min(_number(element, "max", 1), _MAX_COLUMNS) + 1))
+                    first = min(_number(element, "min", 1), _MAX_COLUMNS)
+                    last = min(_number(element, "max", 1), _MAX_COLUMNS)
+                    hidden[first : last + 1] = b"\1" * (last + 1 - first)
                 continue
             previous, at = at, _number(element, "r", at + 1)
-            if _is_hidden(element, "ht"):
-                if element.find(_CELL) is not None:
-                    workbook.hidden_lines.add(name)
-            else:
-                cells = _cells(element, workbook)
-                if not hidden.isdisjoint(cells):
-                    workbook.hidden_lines.add(name)
-                table.row([cells.get(column, "") for column in _columns(cells, hidden)], apart=at != previous + 1)
+            cells = _cells(element, workbook)
+            row_is_hidden = _is_hidden(element, "ht")
+            if cells and (row_is_hidden or any(hidden[column] for column in cells)):
+                workbook.hidden_lines.add(name)
+            if not row_is_hidden:
+                table.row(_visible(cells, hidden), apart=at != previous + 1)
             forget(element)
     table.close()
 
@@ -137,8 +144,17 @@ def _number(element: Element, name: str, default: int) -> int:
     return int(value) if value.isdecimal() and len(value) < 9 else default
 
 
-def _columns(cells: Mapping[int, str], hidden: set[int]) -> list[int]:
-    return [column for column in range(1, max(cells, default=0) + 1) if column not in hidden]
+def _visible(cells: Mapping[int, str], hidden: bytearray) -> list[str]:
+    """The cells in their order, with empty ones for the columns between them; not for all, where there are many."""
+    row: list[str] = []
+    last = 0
+    for column in sorted(cells):
+        between = range(max(last + 1, column - _MAX_GAP), column)
+        row.extend("" for empty in between if not hidden[empty])
+        if not hidden[column]:
+            row.append(cells[column])
+        last = column
+    return row
 
 
 def _cells(row: Element, workbook: _Workbook) -> dict[int, str]:
@@ -179,7 +195,7 @@ def _cell_text(cell: Element, workbook: _Workbook) -> str:
     if kind == "d":
         return _iso_date(value)
     if kind in ("str", "e"):
-        return shown_as.text(" ".join(value.split()))
+        return shown_as.text(_plain(value))
     return shown_as.number(value.strip())
 
 

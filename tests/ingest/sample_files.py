@@ -108,11 +108,12 @@ def open_text(body: str, styles: str = "", parts: Mapping[str, str] | None = Non
     )
 
 
-def book(chapters: Mapping[str, str], title: str = "The Book", **parts: str) -> bytes:
+def book(chapters: Mapping[str, str], title: str = "The Book", contents: str = "", **parts: str) -> bytes:
     """An EPUB of chapters, by file name, in that order. `parts` are more of its members in META-INF."""
     items = "".join(
         f'<item id="c{at}" href="{name}" media-type="application/xhtml+xml"/>' for at, name in enumerate(chapters)
     )
+    items += '<item id="ncx" href="toc.ncx" media-type="application/x-dtbncx+xml"/>'
     spine = "".join(f'<itemref idref="c{at}"/>' for at in range(len(chapters)))
     return archive(
         {
@@ -121,6 +122,7 @@ def book(chapters: Mapping[str, str], title: str = "The Book", **parts: str) -> 
             '<rootfile full-path="OPS/book.opf"/></rootfiles></container>',
             "OPS/book.opf": '<package xmlns="http://www.idpf.org/2007/opf" xmlns:dc="http://purl.org/dc/elements/1.1/">'
             f"<metadata><dc:title>{title}</dc:title></metadata><manifest>{items}</manifest><spine>{spine}</spine></package>",
+            "OPS/toc.ncx": f'<ncx xmlns="http://www.daisy.org/z3986/2005/ncx/"><navMap>{contents}</navMap></ncx>',
             **{f"OPS/{name}": text for name, text in chapters.items()},
             **{f"META-INF/{name}.xml": text for name, text in parts.items()},
         }

@@ -51,6 +51,15 @@ def test_chapters(read_book: Read) -> None:
     assert there.sections[0].text == "One\n\nFirst text."
 
 
+def test_table_of_contents(read_book: Read) -> None:
+    """A chapter without a heading has its title from the table of contents; a broken one is no harm."""
+    chapters = {"a.xhtml": "<p class='title'>Text A.</p>", "b.xhtml": "<h1>Own</h1><p>Text B.</p>"}
+    point = "<navPoint><navLabel><text>{0} title</text></navLabel><content src='{0}.xhtml#x'/></navPoint>"
+    parsed = read_book(files.book(chapters, contents=point.format("a") + point.format("b")))
+    assert [section.headings for section in parsed.sections] == [("a title",), ("Own",)]
+    assert read_book(files.book(chapters, contents="<broken>")).sections[0].headings == ()
+
+
 def encryption(method: str) -> str:
     return (
         '<encryption xmlns="urn:oasis:names:tc:opendocument:xmlns:container">'
@@ -125,7 +134,7 @@ def test_open_document_hidden_text(read_text: Read) -> None:
     """Deleted text, comments, and what is hidden do not get through."""
     body = (
         "<text:tracked-changes><text:changed-region><text:p>DELETED</text:p></text:changed-region></text:tracked-changes>"
-        "<text:p>Shown<office:annotation><text:p>COMMENT</text:p></office:annotation>"
+        "<text:p>Shown<!-- COMMENT --><?x INSTRUCTION?><office:annotation><text:p>COMMENT</text:p></office:annotation>"
         '<text:span text:style-name="T1">HIDDEN</text:span></text:p><text:p text:style-name="T1">HIDDEN</text:p>'
         '<text:section text:display="none"><text:p>HIDDEN</text:p></text:section>'
         '<text:p>HIDDEN<text:hidden-paragraph text:is-hidden="true"/></text:p><text:p>Also shown</text:p>'

@@ -40,8 +40,8 @@ def test_paths(read: Read) -> None:
         .text
     )
     assert text == (
-        "name: Lee\naddress.city: 柏林\naddress.zip: null\ntags: a, true, 1.50\n"
-        "orders[0]: id: 5; of.total: 9.90\norders[1]: id: 6; items: 1, 2"
+        "- name: Lee\n- address.city: 柏林\n- address.zip: null\n- tags: a, true, 1.50\n"
+        "orders[0]: id: 5 | of.total: 9.90\norders[1]: id: 6 | items: 1, 2"
     )
 
 
@@ -49,7 +49,7 @@ def test_numbers_are_exact(read: Read) -> None:
     """A number keeps all of its digits, however many there are."""
     digits = "1234567890" * 1000
     text = read(f'{{"big": {digits}, "fine": 0.1000000000000000055511151231257827, "e": 1E400}}').sections[0].text
-    assert text == f"big: {digits}\nfine: 0.1000000000000000055511151231257827\ne: 1E400"
+    assert text == f"- big: {digits}\n- fine: 0.1000000000000000055511151231257827\n- e: 1E400"
 
 
 def test_large_objects_are_sections(read: Read) -> None:
@@ -59,24 +59,24 @@ def test_large_objects_are_sections(read: Read) -> None:
     assert [section.headings for section in sections] == [
         *((), ("server",), ("a",), ("a", "b"), ("a", "b", "c")),
     ]
-    assert sections[0].text == "name: x"
-    assert sections[1].text.startswith("server\n\nkey0: value")
-    assert sections[-1].text.startswith("c\n\nd.key0: value")
+    assert sections[0].text == "- name: x"
+    assert sections[1].text.startswith("server\n\n- key0: value")
+    assert sections[-1].text.startswith("c\n\n- d.key0: value")
 
 
 def test_records(read: Read) -> None:
     """A list of records has a line for each; a long record has a line for each of its values."""
     short = [{"name": "Lee", "days": 15}, {"name": "Kim", "days": 20}]
-    assert read(json.dumps(short)).sections[0].text == "name: Lee; days: 15\nname: Kim; days: 20"
+    assert read(json.dumps(short)).sections[0].text == "name: Lee | days: 15\nname: Kim | days: 20"
     long = [{"name": "Lee", "text": "word " * 300}, {"name": "Kim"}]
-    assert read(json.dumps(long)).sections[0].text.startswith("name: Lee\ntext: word word")
-    assert read(json.dumps(long)).sections[0].text.endswith("\n\nname: Kim")
+    assert read(json.dumps(long)).sections[0].text.startswith("- name: Lee\n- text: word word")
+    assert read(json.dumps(long)).sections[0].text.endswith("\n\n- name: Kim")
 
 
 def test_json_lines(read: Read) -> None:
     """Each line is a record, whatever the file is called; a line that is none is told of."""
     parsed = read('\ufeff{"a": 1}\r\n\n{"a": "x\u2028y"}\n{"a": \n[1, 2]\n')
-    assert parsed.sections[0].text == "a: 1\na: x\u2028y\n1, 2"
+    assert parsed.sections[0].text == "- a: 1\n- a: x\u2028y\n- 1, 2"
     assert parsed.warnings == ("Line 4 is not JSON (Expecting value); it was left out.",)
 
 

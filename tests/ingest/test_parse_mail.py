@@ -71,6 +71,13 @@ def test_encoded_headers(header: bytes, shown: str, read: Read) -> None:
     )
 
 
+def test_invisible_characters(read: Read) -> None:
+    """Invisible characters in a subject are no part of the heading, and are told of."""
+    parsed = read(mail(subject="Le\u200bave"))
+    assert parsed.sections[0].headings == ("Leave",)
+    assert parsed.warnings == ("Invisible characters were removed.",)
+
+
 @pytest.mark.parametrize("charset", ["utf-8", "gb2312", "big5", "iso-2022-jp", "iso-8859-1"])
 @pytest.mark.parametrize("transfer", ["base64", "quoted-printable", "8bit"])
 def test_encodings(charset: str, transfer: str, read: Read) -> None:
@@ -121,6 +128,13 @@ def test_attachments(read: Read) -> None:
     assert len(parsed.warnings) == 2
     assert parsed.warnings[0].startswith("The attachment virus.pdf was left out: virus.pdf is not a PDF but a Windows")
     assert "s.pdf was left out: The file is password-protected" in parsed.warnings[1]
+
+
+def test_attachment_without_a_name(read: Read) -> None:
+    """An attachment without a name has its number, and is read by its kind."""
+    message = mail()
+    message.add_attachment("a,b\n1,2\n", subtype="csv", disposition="inline")
+    assert [section.text for section in read(message).sections[1:]] == ["attachment 1.csv", "a | b\n1 | 2"]
 
 
 def test_messages_within_messages(read: Read) -> None:

@@ -180,7 +180,7 @@ def test_formulas(read_sheets: Read) -> None:
 def test_rich_and_inline_texts(read_sheets: Read) -> None:
     """Texts in several runs are whole, without the pronunciation that Japanese cells carry."""
     sheet = (
-        '<row r="1"><c r="A1" t="s"><v>0</v></c><c t="inlineStr"><is><r><t>in</t></r><r><t>line</t></r></is></c>'
+        '<row r="1"><c r="A1" t="s"><v>0</v></c><c t="inlineStr"><is><r><t>in</t></r><r><t>line_x000D_</t></r></is></c>'
         '<c r="D1" t="d"><v>2024-01-15T00:00:00</v></c><c r="E1" t="s"><v>9</v></c></row>'
     )
     shared = "<si><r><t>東</t></r><r><t>京</t></r><rPh><t>トウキョウ</t></rPh></si>"
@@ -293,9 +293,11 @@ def test_csv_lone_quotation_mark(read_csv: Read) -> None:
     assert read_csv('a,b\n"' + "x,y\n" * 50_000 + '"\n').sections[0].text.count("x | y") == 50_000
 
 
-def test_csv_of_one_column(read_csv: Read) -> None:
-    """A list of names is a text."""
+def test_csv_without_separator(read_csv: Read) -> None:
+    """A list of names is a text, and so is prose, wherever its commas fall."""
     assert read_csv("Lee\nKim\n").sections[0].text == "Lee\nKim\n"
+    prose = "Dear all,\nas of May, June, and July, we close early.\nThe canteen, too, does.\nYours\nLee\n"
+    assert read_csv(prose).sections[0].text == prose
 
 
 CELLS = st.text(alphabet="ab, ;\"'\n\t|1中", max_size=6)

@@ -123,6 +123,14 @@ def test_table_header(read) -> None:  # type: ignore[no-untyped-def]
     assert second.text.endswith("Item 19 | 19.50 € | of the accounting department")
 
 
+def test_merged_cells(read) -> None:  # type: ignore[no-untyped-def]
+    """A cell over two columns leaves the next one in its own."""
+    cells = [f"<w:tc><w:tcPr>{span}</w:tcPr>{files.paragraph(text)}</w:tc>" for span, text in (
+        ("", "Town"), ('<w:gridSpan w:val="2"/>', "Staff"), ("", "Note"))]  # fmt: skip
+    body = f"<w:tbl><w:tr>{''.join(cells)}</w:tr></w:tbl>"
+    assert read(files.word_of_xml(body)).sections[0].text == "Town | Staff |  | Note"
+
+
 def test_damage(read) -> None:  # type: ignore[no-untyped-def]
     """Broken XML, a cut file, another kind of zip, no text: each is a clear failure."""
     whole = files.word_of_xml(files.paragraph("Text"))

@@ -73,3 +73,17 @@ def test_builder_tables() -> None:
     builder.close_table()
     builder.block("After")
     assert builder.sections()[0].text == "Plan | Price\nBasic | 5 euros\n\nAfter"
+
+
+def test_builder_wide_cells() -> None:
+    """A cell that covers several columns leaves the others in their columns, however many it claims."""
+    builder = SectionBuilder(Limits())
+    builder.open_row()
+    for columns, title in ((1, "Town"), (2, "Staff"), (0, "Note"), (10**9, "Far"), (1, "End")):
+        builder.open_cell()
+        builder.widen_cell(columns)
+        builder.block(title)
+    builder.close_row()
+    text = builder.sections()[0].text
+    assert text.startswith("Town | Staff |  | Note | Far |  |")
+    assert len(text) < 200
