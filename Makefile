@@ -42,7 +42,8 @@ test-crash: $(STAMP) ## Kill server and worker at 50 moments of 200 uploads, and
 
 test-faults: $(STAMP) ## Kill, starve, stop and damage at named places and random moments (8 minutes)
 	@FOOTNOTE_TEST_FAULTS_FULL=1 FOOTNOTE_TEST_FAULT_KILLS=300 FOOTNOTE_TEST_FAULT_FLIPS=100 \
-		FOOTNOTE_TEST_FAULT_READER_SECONDS=60 FOOTNOTE_TEST_FAULT_DOCUMENTS=500 $(BIN)/python -m pytest tests/faults -s
+		FOOTNOTE_TEST_FAULT_TRUNCATIONS=200 FOOTNOTE_TEST_FAULT_READER_SECONDS=60 FOOTNOTE_TEST_FAULT_DOCUMENTS=500 \
+		$(BIN)/python -m pytest tests/faults -s
 
 fuzz: $(STAMP) ## Damage files of every format for a minute each, and see that each is read or refused (SECONDS=60)
 	@FOOTNOTE_TEST_FUZZ_SECONDS=$(or $(SECONDS),60) $(BIN)/python -m pytest tests/ingest/test_fuzz.py -s

@@ -66,7 +66,8 @@ def survive(folder: Path) -> None:
     with _installing:
         if _survivor is None:
             _survivor = _Survivor()
-        _survivor.folders.add(f"{folder}/")
+        if f"{folder}/" not in _survivor.folders:
+            _survivor.folders += (f"{folder}/",)
 
 
 def happened() -> bool:
@@ -81,7 +82,7 @@ def count(path: str | Path) -> int:
 
 class _Survivor:
     def __init__(self) -> None:
-        self.folders: set[str] = set()
+        self.folders: tuple[str, ...] = ()
         self.counts: dict[str, int] = {}
         self._replacing = threading.Lock()
         self._zeros = os.open(_ZEROS, os.O_RDONLY | os.O_CLOEXEC)
@@ -108,7 +109,7 @@ class _Survivor:
             start, end, path = _mapping_at(address)
             if path == _ZEROS:
                 return True  # another thread was here first
-            if not any(map(path.startswith, self.folders)):
+            if not path.startswith(self.folders):
                 return False
             # First: whoever reads zeros must not find the old count afterwards.
             self.counts[path] = self.counts.get(path, 0) + 1

@@ -131,10 +131,16 @@ def identify(path: str | Path) -> FileIdentity:
     return status.st_ino, status.st_size, status.st_mtime_ns, bus_errors.count(path)
 
 
-def require_unchanged(files: Iterable[tuple[str | Path, FileIdentity]]) -> None:
-    """Raise `IndexDamaged` where a mapped file is not what it was."""
+def require_unchanged(files: Iterable[tuple[str | Path, FileIdentity]], *, may_be_gone: bool = False) -> None:
+    """Raise `IndexDamaged` where a mapped file is not what it was. One that is gone keeps its pages."""
     for path, identity in files:
-        if identify(path) != identity:
+        try:
+            is_unchanged = identify(path) == identity
+        except IndexDamaged:
+            if not may_be_gone:
+                raise
+            is_unchanged = bus_errors.count(path) == identity[-1]
+        if not is_unchanged:
             raise IndexDamaged(f"{Path(path).name} was changed while it was in use, or cannot be read any more.")
 
 

@@ -46,6 +46,9 @@ class IndexSnapshot(Protocol):
     def search_lexical(self, query: str, limit: int, allowed: IdSet) -> list[Hit]:
         """The best chunks by BM25 among `allowed`, best first."""
 
+    def confirm(self) -> None:
+        """Raise `IndexDamaged` where what was found up to now is not to be used."""
+
 
 class CollectionIndex(Protocol):
     """The index of one collection. Searches may run in many threads; publishing is for one writer at a time."""

@@ -69,6 +69,10 @@ class Snapshot:
         """Raise `IndexDamaged` where a mapped file was written to, or cannot be read: who reads on may read zeros."""
         require_unchanged(self._files)
 
+    def confirm(self) -> None:
+        """Raise `IndexDamaged` where a file changed while searches read it: what they found is not to be used."""
+        require_unchanged(self._files, may_be_gone=True)
+
     @contextmanager
     def _reading(self) -> Iterator[None]:
         """Raise `IndexDamaged` at the end where zeros were read in place of a file, whatever came of it."""
@@ -76,7 +80,7 @@ class Snapshot:
             yield
         finally:
             if bus_errors.happened():
-                self.check_files()
+                self.confirm()
 
     def search_dense(self, query: npt.NDArray[np.float32], limit: int, allowed: IdSet) -> list[Hit]:
         """The nearest allowed chunks over all segments, equal scores in the order of their ids.

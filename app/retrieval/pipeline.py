@@ -163,6 +163,8 @@ class Retriever:
                         self._require_its_model(request, collection)
                         allowed = self._projection.allowed(connection, collection, request.filters)
                         found.append(self._search(request, collection, index, allowed))
+                    for name, index in indexes.items():
+                        self._confirm(collections[name], index)
                     stored = {
                         collection.id: live_chunks(
                             connection,
@@ -194,6 +196,13 @@ class Retriever:
                 raise _IndexUnready(partial(self._projection.heal, collection.id)) from error
             candidates = fuse(dense, lexical, dense_weight, limit=None if request.explain else top_k)
         return _Found(request, collection, top_k, dense_weight, candidates)
+
+    def _confirm(self, collection: Collection, index: IndexSnapshot | None) -> None:
+        try:
+            if index is not None:
+                index.confirm()
+        except IndexDamaged as error:
+            raise _IndexUnready(partial(self._projection.heal, collection.id)) from error
 
     def _is_open(self, collection: Collection) -> bool:
         index = self._projection.index(collection)

@@ -13,5 +13,6 @@ def size(name: str, default: int) -> int:
 FULL = bool(size("FAULTS_FULL", 0))  # every hit of every failpoint, instead of the first one of each
 KILLS = size("FAULT_KILLS", 8)
 FLIPS = size("FAULT_FLIPS", 10)
+TRUNCATIONS = size("FAULT_TRUNCATIONS", 10)
 READER_SECONDS = size("FAULT_READER_SECONDS", 3)
 DOCUMENTS = size("FAULT_DOCUMENTS", 40)

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import shutil
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -133,6 +134,10 @@ def flip_in_place(path: Path, dice: random.Random) -> None:
         file.write(bytes([byte ^ 1 << dice.randrange(8)]))
 
 
+def truncate_in_place(path: Path, dice: random.Random) -> None:
+    os.truncate(path, dice.choice([0, dice.randrange(path.stat().st_size)]))
+
+
 def truncate(path: Path, dice: random.Random) -> None:
     put(path, path.read_bytes()[: dice.randrange(1, path.stat().st_size)])
 
@@ -160,6 +165,7 @@ def dangle(path: Path, dice: random.Random) -> None:
 
 
 HARMS: tuple[Harm, ...] = (flip, truncate, empty, delete, lengthen)
+IN_PLACE: tuple[Harm, ...] = (flip_in_place, truncate_in_place) if sys.platform == "linux" else (flip_in_place,)
 
 
 def examine(data_dir: Path, before: Answers, what: str, *, must_notice: bool) -> None:
@@ -264,7 +270,7 @@ def test_under_a_running_server(data_dir: Path, tmp_path: Path) -> None:
     try:
         for _ in range(FLIPS):
             wait_until(lambda: _is_sound(data_dir), 30, f"the server to heal its index (seed {seed})")
-            harm = dice.choice([*HARMS, flip_in_place, dangle])
+            harm = dice.choice([*HARMS, *IN_PLACE, dangle])
             path = dice.choice([each for each in files_in_use(folder) if each.stat().st_size])
             harm(path, dice)
             if path.name.startswith("manifest"):  # the server has its content: only a new process notices

@@ -96,6 +96,9 @@ class ExactIndex:
     def snapshot(self) -> ExactIndex:
         return self
 
+    def confirm(self) -> None:
+        pass
+
     def search_dense(self, query: npt.NDArray[np.float32], limit: int, allowed: IdSet) -> list[Hit]:
         if not np.isfinite(query).all():
             return []

@@ -177,7 +177,7 @@ def test_a_fold_does_not_launder_damage(tmp_path, entries, local):
 
 @pytest.mark.parametrize("pattern", ["*.faiss", "*.ids"])
 def test_a_mapped_file_that_shrinks_is_not_touched_again(tmp_path, entries, query, local, pattern):
-    """A segment truncated in place under a running index is an error; reading on would kill the process."""
+    """A segment truncated in place under a running index is an error, before a search reads it."""
     written = entries(1, 300)
     local.rebuild(written, 1)
     assert local.snapshot().search_dense(query(0), 5, ALL)
