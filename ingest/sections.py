@@ -53,6 +53,7 @@ class Limits:
 
     max_pages: int = 5000
     max_characters: int = 50_000_000  # of text: a shelf of books
+    seconds: float = 120.0  # on the clock; a parser that may come near tells how far it came
 
 
 @dataclass(frozen=True, slots=True)

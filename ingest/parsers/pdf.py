@@ -1,17 +1,21 @@
-"""PDF by pypdf, page by page, under the headings of its outline."""
+"""PDF: pypdf opens it and knows its outline, PDFium finds the words and their places; under the outline's headings."""
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pypdf
-from pypdf.errors import FileNotDecryptedError, PdfReadError
+from pypdf.errors import FileNotDecryptedError
 
 from app.errors import DocumentTooExpensive, EmptyDocument, EncryptedDocument, UnreadableDocument
-from ingest.parsers.paragraphs import join_lines, joint, runs_on, vocabulary
+from ingest.parsers.paragraphs import join_printed, joint, rejoin, runs_on, vocabulary
+from ingest.parsers.pdf_layout import Table, Text
+from ingest.parsers.pdf_pages import Pages
 from ingest.sections import PARAGRAPH_BREAK, Limits, Parsed, Section, normalise
 
 # A page's content stream of more than 32 MB is no page of text; pypdf would take minutes over it.
@@ -26,96 +30,149 @@ pypdf.overwrite_configuration(
     jbig2dec_binary=None,
 )
 
-_NO_TEXT = "No text was found in the file: its pages are empty, or images such as scans, which cannot be read yet."
+_LONG_TABLE = 6  # rows: a table that may be cut into several chunks
+_MAX_HEADER = 300  # characters
+_VALUE = re.compile(r"[\s$€£¥(]*[-+–]?[\d.,\s]*\d[\d.,]*\s*[%)]*")
+_YEAR = re.compile(r"(?:19|20)\d\d\s*年?")
 _OutlineEntry = tuple[int, tuple[str, ...]]  # page, from 0, and heading path
 
 
 def parse_pdf(path: Path, limits: Limits) -> Parsed:
     """The text of every page; pages count from 1. A page that cannot be read is left out with a warning."""
+    with path.open("rb") as file:
+        data = file.read()
+    reader = _open(data)
+    pages = Pages(data, reader, limits)
+    if len(pages) > limits.max_pages:
+        raise DocumentTooExpensive(f"The file has {len(pages)} pages; {limits.max_pages} are allowed.")
+    texts = pages.read()
+    if not any(texts):
+        raise pages.reason_for_nothing()
+    outline = _outline(reader) if reader is not None else []
+    title = _title(reader) if reader is not None else None
+    return Parsed(tuple(_sections(texts, outline)), pages=len(pages), title=title, warnings=pages.warnings)
+
+
+def _open(data: bytes) -> pypdf.PdfReader | None:
+    """pypdf's view of the file; None where it is too damaged for that. Raises `EncryptedDocument`."""
     try:
-        with path.open("rb") as file:
-            return _read(file, limits)
+        reader = pypdf.PdfReader(io.BytesIO(data))
+        if reader.is_encrypted and not reader.decrypt(""):
+            raise EncryptedDocument
+        len(reader.pages)
     except FileNotDecryptedError:
         raise EncryptedDocument from None
-    except PdfReadError as error:
-        raise UnreadableDocument("The PDF is damaged and cannot be read.") from error
+    except (EncryptedDocument, MemoryError):
+        raise
+    except Exception:  # pypdf meets damage with any exception; PDFium may still find the pages
+        return None
+    return reader
 
 
-def _read(file: Any, limits: Limits) -> Parsed:
-    reader = pypdf.PdfReader(file)
-    if reader.is_encrypted and not reader.decrypt(""):
-        raise EncryptedDocument
-    pages = len(reader.pages)
-    if pages > limits.max_pages:
-        raise DocumentTooExpensive(f"The file has {pages} pages; {limits.max_pages} are allowed.")
-    texts, warnings = _page_texts(reader, limits)
-    if not any(texts):
-        if pages and len(warnings) == pages:
-            raise UnreadableDocument("The PDF is damaged: none of its pages can be read.")
-        raise EmptyDocument(_NO_TEXT)
-    sections = tuple(_sections(texts, _outline(reader)))
-    return Parsed(sections, pages=pages, title=_title(reader), warnings=tuple(warnings[:20]))
-
-
-def _page_texts(reader: pypdf.PdfReader, limits: Limits) -> tuple[list[str], list[str]]:
-    texts: list[str] = []
-    warnings: list[str] = []
-    characters = 0
-    for number, page in enumerate(reader.pages, start=1):
-        try:
-            text = normalise(page.extract_text())
-        except MemoryError:
-            raise
-        except Exception as error:  # pypdf meets damage with any exception; the other pages may still be whole
-            warnings.append(f"Page {number} cannot be read ({type(error).__name__}).")
-            text = ""
-        characters += len(text)
-        if characters > limits.max_characters:
-            raise DocumentTooExpensive("The file holds more text than is allowed.")
-        texts.append(text.strip())
-    return texts, warnings
-
-
-def _sections(texts: Sequence[str], outline: Sequence[_OutlineEntry]) -> Iterator[Section]:
-    """Sections of whole paragraphs, cut at pages and where a heading of the outline stands."""
-    words = vocabulary(texts)
+def _sections(pages: Sequence[Sequence[Text | Table]], outline: Sequence[_OutlineEntry]) -> Iterator[Section]:
+    """Sections of whole paragraphs, cut at pages, where a heading of the outline stands, and around long tables."""
+    words = vocabulary("\n".join(block.lines) for page in pages for block in page if isinstance(block, Text))
     by_page: dict[int, list[tuple[str, ...]]] = {}
-    for page, path in outline:
-        by_page.setdefault(page, []).append(path)
+    for number, path in outline:
+        by_page.setdefault(number, []).append(path)
     headings: tuple[str, ...] = ()
-    before = ""
-    for index, text in enumerate(texts):
-        lines = [line for line in map(_tidy, text.split("\n")) if line]
-        for path, part in _split_at_headings(lines, by_page.get(index, []), headings):
-            paragraphs = join_lines(part, words)
-            if not paragraphs:
-                headings = path
+    before: Section | None = None
+    for index, page in enumerate(pages):
+        for path, blocks in _under_headings(page, by_page.get(index, []), headings):
+            for text, header in _parts(blocks, words):
+                section = Section(text, index + 1, path, _between(before, text, path), header)
+                if before is not None and header and header == before.header:
+                    section = replace(section, joint="\n")
+                yield section
+                before = section
+            headings = path
+
+
+def _parts(blocks: Sequence[Text | Table], words: frozenset[str]) -> Iterator[tuple[str, str]]:
+    """The texts of sections, and the header row of those that are a long table."""
+    paragraphs: list[str] = []
+    for block in blocks:
+        if isinstance(block, Table):
+            lines = [join_cells(row) for row in block.rows]
+            header = _header(block)
+            if not header:
+                paragraphs.append("\n".join(lines))
                 continue
-            goes_on = path == headings and runs_on(before, paragraphs[0])
-            between = joint(before, paragraphs[0]) if goes_on else PARAGRAPH_BREAK
-            yield Section("\n".join(paragraphs), index + 1, path, between)
-            headings, before = path, paragraphs[-1]
+            if paragraphs:
+                yield "\n".join(paragraphs), ""
+                paragraphs = []
+            yield "\n".join(lines), header
+            continue
+        found = join_printed(block.lines, block.widths, block.usual, words)
+        if block.may_go_on and paragraphs and runs_on(paragraphs[-1], found[0]):
+            paragraphs[-1] = rejoin([paragraphs[-1], found.pop(0)], words)
+        paragraphs += found
+    if paragraphs:
+        yield "\n".join(paragraphs), ""
 
 
-def _split_at_headings(
-    lines: list[str], paths: list[tuple[str, ...]], headings: tuple[str, ...]
-) -> Iterator[tuple[tuple[str, ...], list[str]]]:
-    """The lines of a page under their heading paths. A title that is not among them counts from where it would be."""
+def _between(before: Section | None, text: str, path: tuple[str, ...]) -> str:
+    """What stands between two sections: less than a blank line where a paragraph runs on."""
+    if before is None or before.headings != path or before.header:
+        return PARAGRAPH_BREAK
+    last, first = before.text.rsplit("\n", 1)[-1], text.split("\n", 1)[0]
+    return joint(last, first) if runs_on(last, first) else PARAGRAPH_BREAK
+
+
+def _under_headings(
+    blocks: Sequence[Text | Table], paths: Sequence[tuple[str, ...]], headings: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], list[Text | Table]]]:
+    """The blocks of a page under their heading paths. A title that is not among them counts from where it would be."""
+    part: list[Text | Table] = []
+    shown = [line for block in blocks for line in _printed(block)]
+    cuts: list[tuple[int, tuple[str, ...]]] = []
     start = 0
     for path in paths:
         title = _squeeze(path[-1])
-        found = next((at for at in range(start, len(lines)) if _opens_with(lines, at, title)), None)
-        if found is not None:
-            yield headings, lines[start:found]
-            start = found
-        headings = path
-    yield headings, lines[start:]
+        start = next((at for at in range(start, len(shown)) if _opens_with(shown, at, title)), start)
+        cuts.append((start, path))
+    at = 0
+    for block in blocks:
+        end = at + len(_printed(block))
+        first = at
+        while cuts and cuts[0][0] < end:
+            cut, path = cuts.pop(0)
+            if isinstance(block, Text) and cut > first:
+                part.append(block.cut(first - at, cut - at))
+                first = cut
+            yield headings, part
+            headings, part = path, []
+        part.append(block.cut(first - at, end - at) if isinstance(block, Text) else block)
+        at = end
+    yield headings, part
+    for _, path in cuts:
+        yield path, []
 
 
-def _opens_with(lines: list[str], at: int, title: str) -> bool:
+def _printed(block: Text | Table) -> Sequence[str]:
+    return block.lines if isinstance(block, Text) else [" ".join(row) for row in block.rows]
+
+
+def _opens_with(lines: Sequence[str], at: int, title: str) -> bool:
     """Whether a title of the outline stands at this line, perhaps numbered, perhaps broken over three lines."""
     shown = _squeeze("".join(lines[at : at + 3]))[: len(title) + 8]
     return bool(title) and (shown.startswith(title) or shown.lstrip("0123456789.§").startswith(title))
+
+
+def _header(table: Table) -> str:
+    """The header row of a long table as one line; nothing where the first row is one like the others."""
+    first = table.rows[0]
+    if len(table.rows) < _LONG_TABLE or sum(map(bool, first)) * 2 < len(first):
+        return ""
+    if any(_VALUE.fullmatch(cell) and not _YEAR.fullmatch(cell) for cell in first if cell):
+        return ""
+    line = join_cells(first)
+    return line if len(line) <= _MAX_HEADER else ""
+
+
+def join_cells(cells: Sequence[str]) -> str:
+    """A row as one line; empty cells at its end are left out."""
+    return " | ".join(cells).rstrip(" |")
 
 
 def _outline(reader: pypdf.PdfReader) -> list[_OutlineEntry]:
@@ -149,10 +206,6 @@ def _title(reader: pypdf.PdfReader) -> str | None:
     except Exception:  # a damaged title is no reason to refuse the pages
         return None
     return " ".join(normalise(title).split()) or None if isinstance(title, str) else None
-
-
-def _tidy(line: str) -> str:
-    return " ".join(line.split())
 
 
 def _squeeze(text: str) -> str:

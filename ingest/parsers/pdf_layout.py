@@ -1,0 +1,363 @@
+"""The reading order of a page: columns one after the other, tables as rows, everything else from top to bottom."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from statistics import median
+
+from ingest.parsers.paragraphs import columns
+from ingest.parsers.pdf_words import Line, PageLines, Rule, rows
+
+_MIN_GUTTER = 5.0  # points between two columns
+_MAX_CROSSING = 0.6  # of the lines beside a gutter: more lines across it, and it is none
+_MIN_COLUMN_LINES = 3
+_MAX_DEPTH = 6  # columns within columns
+_PROSE_FILL = 0.8  # of its column's width: lines of running text are this long
+_PROSE_LINES = 6
+_BULLET = re.compile(r"[-•·▪●◦○■□◆▶➢✓*–—☐☑]|\(?[\da-zA-Z]{1,3}[.)、．]|[（(][\d一二三四五六七八九十]{1,3}[)）]|\[\d{1,3}\]")
+_LEADERS = re.compile(r"(?:\. ?){4,}|…{2,}|·{4,}")
+_WIDE_GAP = 3.0  # of the height: lines this far apart on one row do not belong together
+_PARAGRAPH_GAP = 1.35  # of the usual distance of two lines
+_OTHER_SIZE = 1.2  # lines of other heights are of different paragraphs
+_INDENT = 0.8  # of the height
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Printed lines that follow each other, with the width of each and of a full one, in half an em."""
+
+    lines: tuple[str, ...]
+    widths: tuple[int, ...]
+    usual: int
+    may_go_on: bool = False  # it opens a column: its first line may go on with the paragraph before
+
+    def cut(self, start: int, end: int) -> Text:
+        """Some of the lines."""
+        if start == 0 and end == len(self.lines):
+            return self
+        return Text(self.lines[start:end], self.widths[start:end], self.usual, self.may_go_on and start == 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of cells, as many in each."""
+
+    rows: tuple[tuple[str, ...], ...]
+
+
+def blocks(page: PageLines) -> list[Text | Table]:
+    """What a reader would read on the page, in his order."""
+    found: list[Text | Table] = []
+    for region in _columns(page.lines, _MAX_DEPTH) if page.lines else ():
+        for at, block in enumerate(_region_blocks(region, page.rules)):
+            found.append(replace(block, may_go_on=True) if at == 0 and isinstance(block, Text) and found else block)
+    return found
+
+
+def plain(text: str) -> list[Text | Table]:
+    """Lines of which only the text is known."""
+    lines = tuple(line for line in (" ".join(line.split()) for line in text.split("\n")) if line)
+    if not lines:
+        return []
+    widths = tuple(map(columns, lines))
+    return [Text(lines, widths, sorted(widths)[int(len(widths) * 0.8)])]
+
+
+def _columns(lines: list[Line], depth: int) -> Iterator[list[Line]]:
+    """Parts of the page, each of one column or of one table."""
+    gutter = _gutter(lines) if depth and len(lines) >= 2 * _MIN_COLUMN_LINES else None
+    if gutter is None:
+        yield lines
+        return
+    whole: list[Line] = []  # lines that are not in columns, until columns begin
+    for band, across in _bands(lines, gutter):
+        left = [line for line in band if line.middle_x < gutter]
+        right = [line for line in band if line.middle_x >= gutter]
+        if across or not _are_columns(band, left, right, gutter):
+            whole += band
+            continue
+        if whole:
+            yield from _columns(whole, depth - 1) if len(whole) < len(lines) else [whole]
+            whole = []
+        yield from _columns(left, depth - 1)
+        yield from _columns(right, depth - 1)
+    if whole:
+        yield from _columns(whole, depth - 1) if len(whole) < len(lines) else [whole]
+
+
+def _gutter(lines: Sequence[Line]) -> float | None:
+    """Where a vertical strip is that few lines cross, with lines on both sides."""
+    left, right = min(line.x0 for line in lines), max(line.x1 for line in lines)
+    width = int(right - left) + 2
+    changes = [0] * (width + 1)
+    for line in lines:
+        # One point off at both ends: boxes of neighbours may touch.
+        changes[int(line.x0 - left) + 1] += 1
+        changes[max(int(line.x1 - left), int(line.x0 - left) + 1)] -= 1
+    crossing, now = [], 0
+    for change in changes[:-1]:
+        now += change
+        crossing.append(now)
+    most_left, most = [], 0
+    for count in crossing:
+        most = max(most, count)
+        most_left.append(most)
+    most_right, most = [0] * width, 0
+    for at in range(width - 1, -1, -1):
+        most = max(most, crossing[at])
+        most_right[at] = most
+    best: tuple[float, float] | None = None
+    at = 0
+    while at < width:
+        end = at
+        while end < width and crossing[end] == crossing[at]:
+            end += 1
+        beside = min(most_left[at], most_right[at])
+        if end - at >= _MIN_GUTTER and beside >= _MIN_COLUMN_LINES and crossing[at] <= beside * _MAX_CROSSING:
+            # Few across count most; then the wider strip, then the one that leaves more on its poorer side.
+            score = (1 - crossing[at] / beside) * beside + min(end - at, 30) / 30
+            if best is None or score > best[0]:
+                best = score, left + (at + end) / 2
+        at = end
+    return None if best is None else best[1]
+
+
+def _bands(lines: Sequence[Line], gutter: float) -> Iterator[tuple[list[Line], bool]]:
+    """The lines from top to bottom, cut where lines across the gutter begin and end; and whether these are those."""
+    band: list[Line] = []
+    across = False
+    for line in sorted(lines, key=lambda line: line.middle):
+        crosses = line.x0 < gutter - 1 and line.x1 > gutter + 1
+        if band and crosses != across:
+            yield band, across
+            band = []
+        across = crosses
+        band.append(line)
+    if band:
+        yield band, across
+
+
+def _are_columns(band: Sequence[Line], left: Sequence[Line], right: Sequence[Line], gutter: float) -> bool:
+    """Whether both sides of a gutter are read one after the other, and not row by row as in a table."""
+    if min(len(left), len(right)) < 1 or max(len(left), len(right)) < _MIN_COLUMN_LINES:
+        return False
+    sides = [line.x0 >= gutter for line in sorted(band, key=lambda line: line.order)]
+    switches = sum(before != after for before, after in pairwise(sides))
+    if switches <= 2:
+        return switches == 1 or _is_prose(left) or _is_prose(right)
+    return _is_prose(left) and _is_prose(right)
+
+
+def _is_prose(lines: Sequence[Line]) -> bool:
+    """Whether most lines fill their column, as those of running text do."""
+    if len(lines) < _PROSE_LINES:
+        return False
+    left, right = min(line.x0 for line in lines), max(line.x1 for line in lines)
+    full = sum(1 for line in lines if line.x1 - line.x0 >= _PROSE_FILL * (right - left))
+    letters = sum(1 for line in lines for character in line.text if character.isalpha())
+    return full >= 0.6 * len(lines) and letters >= 0.6 * sum(len(line.text) for line in lines)
+
+
+def _region_blocks(lines: Sequence[Line], rules: Sequence[Rule]) -> Iterator[Text | Table]:
+    """The tables of one column, and the text between them."""
+    between: list[list[Line]] = []
+    for part in _tables(rows(lines)):
+        if isinstance(part, list):
+            between.append(part)
+            continue
+        yield from _texts(between)
+        between = []
+        yield Table(part.rows(rules))
+    yield from _texts(between)
+
+
+class _Grid:
+    """Rows of lines that stand in the same columns."""
+
+    def __init__(self, found: list[list[Line]], columns: list[tuple[float, float]]) -> None:
+        self.found = found
+        self.columns = columns
+
+    def rows(self, rules: Sequence[Rule]) -> tuple[tuple[str, ...], ...]:
+        """The cells of each row, those of several printed lines put together."""
+        cells = [[self._column(line) for line in row] for row in self.found]
+        groups = self._groups(cells, rules)
+        table = []
+        for group in groups:
+            texts: list[list[str]] = [[] for _ in self.columns]
+            for at in group:
+                for line, column in zip(self.found[at], cells[at], strict=True):
+                    texts[column].append(line.text)
+            table.append(tuple(_joined(parts) for parts in texts))
+        return tuple(table)
+
+    def _column(self, line: Line) -> int:
+        """The column that the line overlaps most."""
+        overlaps = [min(line.x1, end) - max(line.x0, start) for start, end in self.columns]
+        return max(range(len(overlaps)), key=lambda at: overlaps[at])
+
+    def _groups(self, cells: list[list[int]], rules: Sequence[Rule]) -> list[list[int]]:
+        """Which printed rows make one row of the table: those between two drawn rules, or those without a beginning."""
+        by_rules = self._ruled_groups(rules)
+        # Three rules and few lines between them: they separate rows, and not only the header from the rest.
+        if len(by_rules) >= 3 and len(self.found) <= 3 * len(by_rules):
+            return by_rules
+        groups: list[list[int]] = []
+        for at, columns in enumerate(cells):
+            if groups and self._continues(groups[-1], at, cells):
+                groups[-1].append(at)
+            else:
+                groups.append([at])
+        return groups
+
+    def _ruled_groups(self, rules: Sequence[Rule]) -> list[list[int]]:
+        left, right = self.columns[0][0], self.columns[-1][1]
+        across = [rule.y for rule in rules if min(rule.x1, right) - max(rule.x0, left) > 0.1 * (right - left)]
+        across.sort()
+        groups: list[list[int]] = []
+        before = -1e9
+        for at, row in enumerate(self.found):
+            middle = median(line.middle for line in row)
+            if groups and not any(before < y < middle for y in across):
+                groups[-1].append(at)
+            else:
+                groups.append([at])
+            before = middle
+        return groups
+
+    def _continues(self, group: list[int], at: int, cells: list[list[int]]) -> bool:
+        """Whether a printed row goes on with cells of the row above: it has no beginning, and it stands close."""
+        if 0 in cells[at] or not set(cells[at]) <= set(cells[group[-1]]):
+            return False
+        before, row = self.found[group[-1]], self.found[at]
+        return min(line.y0 for line in row) - max(line.y1 for line in before) < 0.35 * row[0].height
+
+
+def _tables(found: list[list[Line]]) -> Iterator[list[Line] | _Grid]:
+    """The rows in order; those that make up tables as grids."""
+    at = 0
+    while at < len(found):
+        end = _table_end(found, at) if len(found[at]) > 1 else at
+        grid = _grid(found[at:end]) if end - at >= 2 else None
+        if grid is None:
+            yield found[at]
+            at += 1
+        else:
+            yield grid
+            at = end
+
+
+def _table_end(found: list[list[Line]], start: int) -> int:
+    """Where the run of rows ends that may be one table: rows of several lines, and short ones between them."""
+    left = min(line.x0 for line in found[start])
+    right = max(line.x1 for line in found[start])
+    end = at = start + 1
+    while at < len(found):
+        row = found[at]
+        if row[0].y0 - max(line.y1 for line in found[at - 1]) > 2.5 * row[0].height:
+            break
+        if len(row) > 1:
+            end = at + 1
+            left, right = min(left, row[0].x0), max(right, row[-1].x1)
+        elif row[0].x1 - row[0].x0 > 0.6 * (right - left) or at - end >= 3:
+            break  # running text, or the end of the cells
+        at += 1
+    return end
+
+
+def _grid(found: list[list[Line]]) -> _Grid | None:
+    """The rows as a table, where they are one: at least two columns, and not a list, an index or a few stray words."""
+    several = [row for row in found if len(row) > 1]
+    columns = _stripes([line for row in several for line in row], len(several))
+    if len(columns) < 2 or (len(several) < 3 and (len(several) < 2 or len(columns) < 3)):
+        return None
+    if sum(1 for row in several if _LEADERS.search(" ".join(line.text for line in row))) * 2 > len(several):
+        return None
+    if len(columns) == 2 and sum(1 for row in several if _BULLET.fullmatch(row[0].text)) * 2 > len(several):
+        return None
+    # Most rows must fill two columns; words that happen to be under each other do not.
+    grid = _Grid(found, columns)
+    if sum(1 for row in several if len({grid._column(line) for line in row}) > 1) < 0.6 * len(several):
+        return None
+    return grid
+
+
+def _stripes(lines: Sequence[Line], count: int) -> list[tuple[float, float]]:
+    """The vertical stripes that hold the lines. A few lines across may join them, such as headings over two columns."""
+    edges = sorted([(line.x0 + 0.5, 1) for line in lines] + [(max(line.x1 - 0.5, line.x0 + 0.6), -1) for line in lines])
+    allowed = max(0, int(0.12 * count))
+    stripes: list[tuple[float, float]] = []
+    depth = 0
+    for x, change in edges:
+        if depth <= allowed < depth + change:
+            start = x
+        if depth > allowed >= depth + change:
+            stripes.append((start, x))
+        depth += change
+    merged: list[tuple[float, float]] = []
+    for stripe in stripes:
+        if merged and stripe[0] - merged[-1][1] < 1:
+            merged[-1] = merged[-1][0], stripe[1]
+        else:
+            merged.append(stripe)
+    return merged
+
+
+def _joined(parts: Sequence[str]) -> str:
+    """A cell of several printed lines."""
+    text = ""
+    for part in parts:
+        text += ("" if not text or _is_wide(text[-1]) and _is_wide(part[0]) else " ") + part
+    return text
+
+
+def _is_wide(character: str) -> bool:
+    return "\u2e80" <= character <= "\u9fff" or "\uff00" <= character <= "\uff60" or character >= "\U00020000"
+
+
+def _texts(found: list[list[Line]]) -> Iterator[Text]:
+    """Rows of running text, cut where the distance, the size, or an indent tells that a paragraph begins."""
+    lines = [line for row in found for line in _reading(row)]
+    if not lines:
+        return
+    steps = [after.middle - before.middle for before, after in pairwise(lines) if after.middle > before.middle]
+    step = median(steps) if steps else 0.0
+    left = min(line.x0 for line in lines)
+    heights = sorted(line.height for line in lines)
+    height = heights[len(heights) // 2] or 1.0
+    edge = sorted(line.x1 for line in lines)[int(len(lines) * 0.9)]
+    paragraph = [lines[0]]
+    for before, line in pairwise(lines):
+        distance = line.middle - before.middle
+        sizes = sorted((before.height, line.height))
+        apart = distance > max(step * _PARAGRAPH_GAP, height) or distance < -height
+        other = sizes[1] > sizes[0] * _OTHER_SIZE
+        indented = line.x0 - before.x0 > _INDENT * height and before.x0 - left < _INDENT * height
+        if apart or other or (indented and distance > 0.3 * height):
+            yield _text(paragraph, left, edge)
+            paragraph = []
+        paragraph.append(line)
+    yield _text(paragraph, left, edge)
+
+
+def _text(lines: Sequence[Line], left: float, edge: float) -> Text:
+    half_em = max(median(line.height for line in lines) / 2.4, 0.5)
+    widths = tuple(int((line.x1 - min(left, line.x0)) / half_em) for line in lines)
+    return Text(tuple(line.text for line in lines), widths, int((edge - left) / half_em))
+
+
+def _reading(row: list[Line]) -> list[Line]:
+    """The lines of a row that is not of a table: words set apart are put together, others come in their own order."""
+    found: list[Line] = []
+    for line in row:
+        last = found[-1] if found else None
+        if last is not None and line.x0 - last.x1 <= _WIDE_GAP * line.height:
+            found[-1] = Line(
+                f"{last.text} {line.text}", last.x0, min(last.y0, line.y0), line.x1, max(last.y1, line.y1), last.order
+            )
+        else:
+            found.append(line)
+    return sorted(found, key=lambda line: line.order)
