@@ -48,7 +48,7 @@ def render(page: pypdfium2.PdfPage) -> tuple[Image, float]:
 
 
 def read_image(image: Image, dpi: float, deadline: float) -> PageLines:
-    """The lines of a picture, turned until they are upright. Raises `Unfinished` at `deadline` (of `time.monotonic`)."""
+    """The lines of a picture, turned until they are upright. Raises `Unfinished` at `deadline` (monotonic)."""
     scale = 72 / dpi
     image, boxes = _upright(image, _detect(image), deadline)
     page = PageLines(image.shape[1] * scale, image.shape[0] * scale)
@@ -94,9 +94,7 @@ def _detect(image: Image) -> npt.NDArray[np.float32]:
     return boxes
 
 
-def _upright(
-    image: Image, boxes: npt.NDArray[np.float32], deadline: float
-) -> tuple[Image, npt.NDArray[np.float32]]:
+def _upright(image: Image, boxes: npt.NDArray[np.float32], deadline: float) -> tuple[Image, npt.NDArray[np.float32]]:
     """The picture with its lines from left to right, and where they are in it."""
     if not len(boxes):
         return image, boxes
@@ -125,7 +123,7 @@ def _is_upside_down(image: Image, box: npt.NDArray[np.float32]) -> bool:
     crop = _engine().crop_text_regions(image, box[np.newaxis])[0]
     found = _engine()(crop, use_det=False, use_cls=True, use_rec=False)
     (label, score), *_ = found.cls_res
-    return label == "180" and score > 0.5
+    return bool(label == "180" and score > 0.5)
 
 
 def _recognise(image: Image, box: npt.NDArray[np.float32]) -> str:

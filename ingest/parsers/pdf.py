@@ -12,7 +12,7 @@ from typing import Any
 import pypdf
 from pypdf.errors import FileNotDecryptedError
 
-from app.errors import DocumentTooExpensive, EmptyDocument, EncryptedDocument, UnreadableDocument
+from app.errors import DocumentTooExpensive, EncryptedDocument
 from ingest.parsers.paragraphs import join_printed, joint, rejoin, runs_on, vocabulary
 from ingest.parsers.pdf_layout import Table, Text
 from ingest.parsers.pdf_pages import Pages
@@ -42,10 +42,10 @@ def parse_pdf(path: Path, limits: Limits) -> Parsed:
     with path.open("rb") as file:
         data = file.read()
     reader = _open(data)
-    pages = Pages(data, reader, limits)
-    if len(pages) > limits.max_pages:
-        raise DocumentTooExpensive(f"The file has {len(pages)} pages; {limits.max_pages} are allowed.")
-    texts = pages.read()
+    with Pages(data, reader, limits) as pages:
+        if len(pages) > limits.max_pages:
+            raise DocumentTooExpensive(f"The file has {len(pages)} pages; {limits.max_pages} are allowed.")
+        texts = pages.read()
     if not any(texts):
         raise pages.reason_for_nothing()
     outline = _outline(reader) if reader is not None else []

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
 
 from ingest.parsers.paragraphs import columns
+from ingest.parsers.pdf_tables import tables, with_ruled_tables
 from ingest.parsers.pdf_words import Line, PageLines, Rule, rows
 
 _MIN_GUTTER = 5.0  # points between two columns
 _MAX_CROSSING = 0.6  # of the lines beside a gutter: more lines across it, and it is none
 _MIN_COLUMN_LINES = 3
+_MAX_SWITCHES = 0.06  # of the lines of a band: the content stream goes through one column after the other
 _MAX_DEPTH = 6  # columns within columns
 _PROSE_FILL = 0.8  # of its column's width: lines of running text are this long
 _PROSE_LINES = 6
-_BULLET = re.compile(r"[-•·▪●◦○■□◆▶➢✓*–—☐☑]|\(?[\da-zA-Z]{1,3}[.)、．]|[（(][\d一二三四五六七八九十]{1,3}[)）]|\[\d{1,3}\]")
-_LEADERS = re.compile(r"(?:\. ?){4,}|…{2,}|·{4,}")
 _WIDE_GAP = 3.0  # of the height: lines this far apart on one row do not belong together
 _PARAGRAPH_GAP = 1.35  # of the usual distance of two lines
 _OTHER_SIZE = 1.2  # lines of other heights are of different paragraphs
@@ -43,7 +42,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of cells, as many in each."""
+    """Rows of cells."""
 
     rows: tuple[tuple[str, ...], ...]
 
@@ -51,10 +50,11 @@ class Table:
 def blocks(page: PageLines) -> list[Text | Table]:
     """What a reader would read on the page, in his order."""
     found: list[Text | Table] = []
-    for region in _columns(page.lines, _MAX_DEPTH) if page.lines else ():
+    lines = with_ruled_tables(page)
+    for region in _columns(lines, _MAX_DEPTH) if lines else ():
         for at, block in enumerate(_region_blocks(region, page.rules)):
             found.append(replace(block, may_go_on=True) if at == 0 and isinstance(block, Text) and found else block)
-    return found
+    return found + plain(page.aside)
 
 
 def plain(text: str) -> list[Text | Table]:
@@ -82,8 +82,10 @@ def _columns(lines: list[Line], depth: int) -> Iterator[list[Line]]:
         if whole:
             yield from _columns(whole, depth - 1) if len(whole) < len(lines) else [whole]
             whole = []
-        yield from _columns(left, depth - 1)
+        below = _below(left, right)
+        yield from _columns([line for line in left if line not in below] if below else left, depth - 1)
         yield from _columns(right, depth - 1)
+        whole += below
     if whole:
         yield from _columns(whole, depth - 1) if len(whole) < len(lines) else [whole]
 
@@ -146,9 +148,18 @@ def _are_columns(band: Sequence[Line], left: Sequence[Line], right: Sequence[Lin
         return False
     sides = [line.x0 >= gutter for line in sorted(band, key=lambda line: line.order)]
     switches = sum(before != after for before, after in pairwise(sides))
-    if switches <= 2:
+    if switches <= max(2, _MAX_SWITCHES * len(band)):
         return switches == 1 or _is_prose(left) or _is_prose(right)
     return _is_prose(left) and _is_prose(right)
+
+
+def _below(left: Sequence[Line], right: Sequence[Line]) -> list[Line]:
+    """The last lines on the left if they come after the right column: a short heading under both, not across them."""
+    end = max(line.order for line in right)
+    bottom = max(line.middle for line in right)
+    below = [line for line in left if line.order > end]
+    top = max((line.middle for line in left if line.order < end), default=bottom)
+    return below if len(below) < len(left) and all(line.y0 >= max(top, bottom) for line in below) else []
 
 
 def _is_prose(lines: Sequence[Line]) -> bool:
@@ -164,158 +175,14 @@ def _is_prose(lines: Sequence[Line]) -> bool:
 def _region_blocks(lines: Sequence[Line], rules: Sequence[Rule]) -> Iterator[Text | Table]:
     """The tables of one column, and the text between them."""
     between: list[list[Line]] = []
-    for part in _tables(rows(lines)):
+    for part in tables(rows(lines), rules):
         if isinstance(part, list):
             between.append(part)
             continue
         yield from _texts(between)
         between = []
-        yield Table(part.rows(rules))
+        yield Table(part.cells)
     yield from _texts(between)
-
-
-class _Grid:
-    """Rows of lines that stand in the same columns."""
-
-    def __init__(self, found: list[list[Line]], columns: list[tuple[float, float]]) -> None:
-        self.found = found
-        self.columns = columns
-
-    def rows(self, rules: Sequence[Rule]) -> tuple[tuple[str, ...], ...]:
-        """The cells of each row, those of several printed lines put together."""
-        cells = [[self._column(line) for line in row] for row in self.found]
-        groups = self._groups(cells, rules)
-        table = []
-        for group in groups:
-            texts: list[list[str]] = [[] for _ in self.columns]
-            for at in group:
-                for line, column in zip(self.found[at], cells[at], strict=True):
-                    texts[column].append(line.text)
-            table.append(tuple(_joined(parts) for parts in texts))
-        return tuple(table)
-
-    def _column(self, line: Line) -> int:
-        """The column that the line overlaps most."""
-        overlaps = [min(line.x1, end) - max(line.x0, start) for start, end in self.columns]
-        return max(range(len(overlaps)), key=lambda at: overlaps[at])
-
-    def _groups(self, cells: list[list[int]], rules: Sequence[Rule]) -> list[list[int]]:
-        """Which printed rows make one row of the table: those between two drawn rules, or those without a beginning."""
-        by_rules = self._ruled_groups(rules)
-        # Three rules and few lines between them: they separate rows, and not only the header from the rest.
-        if len(by_rules) >= 3 and len(self.found) <= 3 * len(by_rules):
-            return by_rules
-        groups: list[list[int]] = []
-        for at, columns in enumerate(cells):
-            if groups and self._continues(groups[-1], at, cells):
-                groups[-1].append(at)
-            else:
-                groups.append([at])
-        return groups
-
-    def _ruled_groups(self, rules: Sequence[Rule]) -> list[list[int]]:
-        left, right = self.columns[0][0], self.columns[-1][1]
-        across = [rule.y for rule in rules if min(rule.x1, right) - max(rule.x0, left) > 0.1 * (right - left)]
-        across.sort()
-        groups: list[list[int]] = []
-        before = -1e9
-        for at, row in enumerate(self.found):
-            middle = median(line.middle for line in row)
-            if groups and not any(before < y < middle for y in across):
-                groups[-1].append(at)
-            else:
-                groups.append([at])
-            before = middle
-        return groups
-
-    def _continues(self, group: list[int], at: int, cells: list[list[int]]) -> bool:
-        """Whether a printed row goes on with cells of the row above: it has no beginning, and it stands close."""
-        if 0 in cells[at] or not set(cells[at]) <= set(cells[group[-1]]):
-            return False
-        before, row = self.found[group[-1]], self.found[at]
-        return min(line.y0 for line in row) - max(line.y1 for line in before) < 0.35 * row[0].height
-
-
-def _tables(found: list[list[Line]]) -> Iterator[list[Line] | _Grid]:
-    """The rows in order; those that make up tables as grids."""
-    at = 0
-    while at < len(found):
-        end = _table_end(found, at) if len(found[at]) > 1 else at
-        grid = _grid(found[at:end]) if end - at >= 2 else None
-        if grid is None:
-            yield found[at]
-            at += 1
-        else:
-            yield grid
-            at = end
-
-
-def _table_end(found: list[list[Line]], start: int) -> int:
-    """Where the run of rows ends that may be one table: rows of several lines, and short ones between them."""
-    left = min(line.x0 for line in found[start])
-    right = max(line.x1 for line in found[start])
-    end = at = start + 1
-    while at < len(found):
-        row = found[at]
-        if row[0].y0 - max(line.y1 for line in found[at - 1]) > 2.5 * row[0].height:
-            break
-        if len(row) > 1:
-            end = at + 1
-            left, right = min(left, row[0].x0), max(right, row[-1].x1)
-        elif row[0].x1 - row[0].x0 > 0.6 * (right - left) or at - end >= 3:
-            break  # running text, or the end of the cells
-        at += 1
-    return end
-
-
-def _grid(found: list[list[Line]]) -> _Grid | None:
-    """The rows as a table, where they are one: at least two columns, and not a list, an index or a few stray words."""
-    several = [row for row in found if len(row) > 1]
-    columns = _stripes([line for row in several for line in row], len(several))
-    if len(columns) < 2 or (len(several) < 3 and (len(several) < 2 or len(columns) < 3)):
-        return None
-    if sum(1 for row in several if _LEADERS.search(" ".join(line.text for line in row))) * 2 > len(several):
-        return None
-    if len(columns) == 2 and sum(1 for row in several if _BULLET.fullmatch(row[0].text)) * 2 > len(several):
-        return None
-    # Most rows must fill two columns; words that happen to be under each other do not.
-    grid = _Grid(found, columns)
-    if sum(1 for row in several if len({grid._column(line) for line in row}) > 1) < 0.6 * len(several):
-        return None
-    return grid
-
-
-def _stripes(lines: Sequence[Line], count: int) -> list[tuple[float, float]]:
-    """The vertical stripes that hold the lines. A few lines across may join them, such as headings over two columns."""
-    edges = sorted([(line.x0 + 0.5, 1) for line in lines] + [(max(line.x1 - 0.5, line.x0 + 0.6), -1) for line in lines])
-    allowed = max(0, int(0.12 * count))
-    stripes: list[tuple[float, float]] = []
-    depth = 0
-    for x, change in edges:
-        if depth <= allowed < depth + change:
-            start = x
-        if depth > allowed >= depth + change:
-            stripes.append((start, x))
-        depth += change
-    merged: list[tuple[float, float]] = []
-    for stripe in stripes:
-        if merged and stripe[0] - merged[-1][1] < 1:
-            merged[-1] = merged[-1][0], stripe[1]
-        else:
-            merged.append(stripe)
-    return merged
-
-
-def _joined(parts: Sequence[str]) -> str:
-    """A cell of several printed lines."""
-    text = ""
-    for part in parts:
-        text += ("" if not text or _is_wide(text[-1]) and _is_wide(part[0]) else " ") + part
-    return text
-
-
-def _is_wide(character: str) -> bool:
-    return "\u2e80" <= character <= "\u9fff" or "\uff00" <= character <= "\uff60" or character >= "\U00020000"
 
 
 def _texts(found: list[list[Line]]) -> Iterator[Text]:

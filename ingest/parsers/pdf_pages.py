@@ -1,10 +1,11 @@
-"""Reads the pages of a PDF: by PDFium, by pypdf where PDFium finds little, by OCR where there is no text to be found."""
+"""Reads the pages of a PDF: by PDFium, by pypdf where that finds little, by OCR where there is no text to be found."""
 
 from __future__ import annotations
 
 import ctypes
 import time
 from collections.abc import Sequence
+from typing import Self
 
 import pypdf
 import pypdfium2
@@ -20,6 +21,7 @@ from ingest.sections import Limits, normalise
 
 _FEW_CHARACTERS = 600  # on a page: pypdf is asked too, which takes it some milliseconds
 _MUCH_MORE = 1.3  # as many characters as PDFium has found: it has lost text
+_LOST_SHARE = 0.5  # of the garbled characters: OCR has not read them either, such as those of a font that is missing
 _STAMP_CHARACTERS = 60  # a page that is one image and so little text is a scan with a stamp or a page number
 _IMAGE_SHARE = 0.5  # of the page
 _MANY_PATHS = 50  # a page without text but with so many shapes may show text that was drawn
@@ -50,6 +52,13 @@ class Pages:
         self._without_ocr: list[int] = []
         self._garbled: list[int] = []
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._document is not None:
+            self._document.close()
+
     def __len__(self) -> int:
         return self._count
 
@@ -73,11 +82,11 @@ class Pages:
         """What a person should know of how the pages were read, one line each."""
         told = (
             (self._unreadable, "not read: damaged"),
-            (self._by_pypdf, "read by pypdf, without the places of words"),
+            (self._by_pypdf, "read by pypdf, in the order of the file"),
             (self._by_ocr, "read by OCR"),
             (self._unfinished, f"read in part: OCR took longer than {_PAGE_SECONDS:g} s"),
             (self._without_ocr, f"without text that could be read; to read images, {ocr.MISSING}"),
-            (self._garbled, "garbled: their fonts do not tell which letters they show"),
+            (self._garbled, "garbled: the fonts do not tell which letters they show"),
         )
         return tuple(f"{_name(pages)} {_is(pages)} {what}." for pages, what in told if pages)
 
@@ -95,18 +104,21 @@ class Pages:
         try:
             found = self._lines(page) if page is not None else PageLines(0, 0)
             text, garbled = found.text, is_garbled(found.text)
-            by_pypdf = ""
+            by_pypdf, lost = "", 0
             if garbled or found.characters < _FEW_CHARACTERS:
                 by_pypdf = self._text_by_pypdf(number, page is None)
-                lost = len("".join(by_pypdf.split())) > _MUCH_MORE * len("".join(text.split()))
-                if (lost or garbled) and not is_garbled(by_pypdf):
+                lost = len("".join(by_pypdf.split()))
+                more = lost > _MUCH_MORE * len("".join(text.split()))
+                if by_pypdf and (more or garbled) and not is_garbled(by_pypdf):
                     garbled = False
                 else:
-                    garbled = garbled or lost
+                    garbled = garbled or more
                     by_pypdf = ""
             if page is not None and (garbled or _is_picture(page, len((by_pypdf or text).strip()))):
                 scanned = self._by_eye(page, number, started)
-                if scanned is not None and len(scanned.text) >= len(by_pypdf or text) * (0 if garbled else 1):
+                if scanned is not None and (garbled or len(scanned.text) >= len(by_pypdf or text)):
+                    if garbled and scanned.characters < _LOST_SHARE * max(found.characters, lost):
+                        self._garbled.append(number + 1)
                     self._count_characters(scanned.text)
                     return scanned
             if garbled:
@@ -158,10 +170,9 @@ class Pages:
         until = started + self._limits.seconds * _SHARE_OF_TIME
         now = time.monotonic()
         if now > until:
-            read = len(self._by_ocr)
             raise DocumentTooExpensive(
-                f"OCR had read {read} {'page' if read == 1 else 'pages'}, up to page {number} of {self._count}, when the "
-                f"{self._limits.seconds:g} s for this file were over; split it, or allow more time."
+                f"OCR had come to page {number + 1} of {self._count} when the {self._limits.seconds:g} s for one file"
+                " were over; split the file, or allow more time."
             )
         self._by_ocr.append(number + 1)
         try:
@@ -200,10 +211,11 @@ def _is_picture(page: pypdfium2.PdfPage, characters: int) -> bool:
         kind = pdfium.FPDFPageObj_GetType(shape)
         if kind == pdfium.FPDF_PAGEOBJ_PATH:
             paths += 1
-        elif kind in (pdfium.FPDF_PAGEOBJ_IMAGE, pdfium.FPDF_PAGEOBJ_FORM):
-            if pdfium.FPDFPageObj_GetBounds(shape, *map(ctypes.byref, edges)):
-                x0, y0, x1, y1 = (edge.value for edge in edges)
-                images += max(0.0, min(x1, right) - max(x0, left)) * max(0.0, min(y1, top) - max(y0, bottom))
+        elif kind not in (pdfium.FPDF_PAGEOBJ_IMAGE, pdfium.FPDF_PAGEOBJ_FORM):
+            continue
+        elif pdfium.FPDFPageObj_GetBounds(shape, *map(ctypes.byref, edges)):
+            x0, y0, x1, y1 = (edge.value for edge in edges)
+            images += max(0.0, min(x1, right) - max(x0, left)) * max(0.0, min(y1, top) - max(y0, bottom))
     if images >= _IMAGE_SHARE * area:
         return True
     return characters == 0 and (images > 0.01 * area or paths >= _MANY_PATHS)

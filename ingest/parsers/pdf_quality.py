@@ -12,7 +12,9 @@ _MAX_UNMAPPED_SHARE = 0.1
 _MAX_SCRIPTS = 4  # beside Latin and Chinese: a page in more scripts than this was not written by a person
 _MIN_TOKENS = 30
 _MIN_WORD_SHARE = 0.3
-_PLAIN = re.compile(r"[\u0020-\u007e\u00a0-\u024f\u2000-\u23ff\u2500-\u27bf\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef\s]+")
+_PLAIN = re.compile(
+    r"[\u0020-\u007e\u00a0-\u024f\u2000-\u23ff\u2500-\u27bf\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef\s]+"
+)
 _LATIN_TOKEN = re.compile(r"[!-~]{3,}")
 _WORD = re.compile(r"[(\[\"'“‘]*(?:[A-Za-z][a-z'-]+|[A-Z]+|[$€£]?\d[\d.,:/%-]*)[)\]\"'”’.,:;!?%]*")
 _VOWEL = re.compile(r"[aeiouyAEIOUY\d]")
@@ -37,9 +39,7 @@ def is_garbled(text: str) -> bool:
 
 def unmapped(characters: Iterable[str]) -> int:
     """How many characters stand for nothing: private, unassigned, controls, replacements."""
-    return sum(
-        1 for each in characters if each == "\ufffd" or unicodedata.category(each) in ("Co", "Cn", "Cc", "Cs")
-    )
+    return sum(1 for each in characters if each == "\ufffd" or unicodedata.category(each) in ("Co", "Cn", "Cc", "Cs"))
 
 
 def _scripts(characters: str) -> int:

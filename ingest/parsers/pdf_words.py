@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import ctypes
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 import pypdfium2
 import pypdfium2.raw as pdfium
 
 _TOKEN = re.compile("[^\\s\ufffe]+\ufffe?|\ufffe")  # U+FFFE is PDFium's hyphen at a line end
+_RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
 _MAX_COORDINATE = 20_000.0  # points; pages of more than 7 m have no lines worth the trouble
 _GAP = 0.8  # of the line's height: wider than between words, so another cell, another column, or a tab
 _SAME_LINE = 0.45  # of the height: how far two centres may be apart
-_TURNED_SHARE = 0.5  # of the characters: the page is read in the direction that most of them run
 _MAX_OBJECTS = 20_000
 _RULE = 3.0  # points: a thicker line is an area
+_SHORTEST_RULE = 6.0
 
 
 @dataclass(slots=True)
@@ -29,6 +32,7 @@ class Line:
     x1: float
     y1: float
     order: int = 0  # among the lines of the page's own content stream
+    cells: tuple[tuple[str, ...], ...] = ()  # of a table that is put in place of its lines
 
     @property
     def height(self) -> float:
@@ -45,11 +49,11 @@ class Line:
 
 @dataclass(slots=True)
 class Rule:
-    """A horizontal line that is drawn, such as a table's."""
+    """A line that is drawn, such as a table's: from `start` to `end`, at `at` on the other axis."""
 
-    x0: float
-    x1: float
-    y: float
+    start: float
+    end: float
+    at: float
 
 
 @dataclass(slots=True)
@@ -59,7 +63,9 @@ class PageLines:
     width: float
     height: float
     lines: list[Line] = field(default_factory=list)
-    rules: list[Rule] = field(default_factory=list)
+    rules: list[Rule] = field(default_factory=list)  # horizontal, from the top down
+    walls: list[Rule] = field(default_factory=list)  # vertical, from the left to the right
+    aside: str = ""  # what is written in another direction, such as a stamp in the margin
     characters: int = 0
 
     @property
@@ -86,13 +92,16 @@ def read_page(page: pypdfium2.PdfPage, max_characters: int) -> PageLines:
         count = textpage.count_chars()
         width, height = page.get_size()
         found = PageLines(width, height, characters=count)
-        if 0 < count <= max_characters:
-            words = _upright(list(_words(page, textpage)), found)
-            found.lines = _lines(words)
+        if not 0 < count <= max_characters:
+            return found
+        words, turned = _upright(list(_words(page, textpage)), found)
     finally:
         textpage.close()
-    if _may_hold_table(found.lines):
-        found.rules = _rules(page)
+    found.lines = _lines(words, [])
+    if not turned and _may_hold_table(found.lines):
+        found.rules, found.walls = _rules(page)
+        if found.walls:
+            found.lines = _lines(words, found.walls)
     return found
 
 
@@ -176,38 +185,38 @@ def turn(
     return box
 
 
-def _upright(words: list[_Word], found: PageLines) -> list[_Word]:
-    """The words in the direction that most of them run; those that run otherwise, such as a stamp in the margin, last."""
+def _upright(words: list[_Word], found: PageLines) -> tuple[list[_Word], bool]:
+    """The words in the direction that most of them run, and whether the page had to be turned for that."""
     characters = {0: 0, 90: 0, 180: 0, 270: 0}
     for word in words:
         characters[_direction(word)] += len(word.text)
     if characters[0] == sum(characters.values()):
-        return words
+        return words, False
     degrees = max(characters, key=lambda key: characters[key])
-    aside = [word for word in words if _direction(word) != degrees and len(word.text) > 1]
+    # A single character does not tell its direction.
+    found.aside = " ".join(word.text for word in words if _direction(word) != degrees and len(word.text) > 1)
     words = [word for word in words if _direction(word) == degrees or len(word.text) == 1]
     if degrees:
-        for word in (*words, *aside):
+        for word in words:
             box = (word.x0, word.y0, word.x1, word.y1)
             word.x0, word.y0, word.x1, word.y1 = turn(box, degrees, found.width, found.height)
-        if degrees in (90, 270):
-            found.width, found.height = found.height, found.width
-    return [*words, *aside]
+        found.width, found.height = found.height, found.width
+    return words, degrees != 0
 
 
 def _direction(word: _Word) -> int:
     """How far the page has to be turned clockwise until the word can be read."""
     if abs(word.dx) >= abs(word.dy):
-        return 0  # to the left is right-to-left writing, or a single character
+        return 180 if word.dx < 0 and not _RIGHT_TO_LEFT.search(word.text) else 0
     return 90 if word.dy < 0 else 270
 
 
-def _lines(words: Sequence[_Word]) -> list[Line]:
-    """Words put together to lines, in their order, cut at wide gaps."""
+def _lines(words: Sequence[_Word], walls: Sequence[Rule]) -> list[Line]:
+    """Words put together to lines, in their order, cut at wide gaps and where a drawn line stands between them."""
     found: list[Line] = []
     for word in words:
         line = found[-1] if found else None
-        if line is not None and _goes_on(line, word):
+        if line is not None and _goes_on(line, word) and not (walls and _is_between(walls, line, word)):
             line.text += (" " if word.break_before else "") + word.text
             line.x0, line.x1 = min(line.x0, word.x0), max(line.x1, word.x1)
             if word.y1 - word.y0 > line.height:  # a raised number has begun the line
@@ -224,17 +233,30 @@ def _goes_on(line: Line, word: _Word) -> bool:
     return max(word.x0 - line.x1, line.x0 - word.x1) <= _GAP * height  # to the left, too: some writing runs so
 
 
+def _is_between(walls: Sequence[Rule], line: Line, word: _Word) -> bool:
+    left, right = (line.x1, word.x0) if word.x0 >= line.x0 else (word.x1, line.x0)
+    middle = (word.y0 + word.y1) / 2
+    first = bisect_left(walls, left - 1, key=lambda wall: wall.at)
+    for wall in islice(walls, first, None):
+        if wall.at > right + 1:
+            return False
+        if wall.start <= middle <= wall.end:
+            return True
+    return False
+
+
 def _may_hold_table(lines: Sequence[Line]) -> bool:
     """Whether several lines stand side by side; only then rules are worth looking for."""
     beside = sum(1 for row in rows(lines) if len(row) > 1)
     return beside >= 2
 
 
-def _rules(page: pypdfium2.PdfPage) -> list[Rule]:
-    """Horizontal lines and edges of boxes that are drawn on the page."""
+def _rules(page: pypdfium2.PdfPage) -> tuple[list[Rule], list[Rule]]:
+    """Lines and edges of boxes that are drawn on the page: the horizontal and the vertical ones, in order."""
     left, bottom, right, top = page.get_bbox()
     rotation = page.get_rotation()
-    found: list[Rule] = []
+    across: list[Rule] = []
+    upright: list[Rule] = []
     edges = [ctypes.c_float() for _ in range(4)]
     references = [ctypes.byref(edge) for edge in edges]
     for index in range(min(pdfium.FPDFPage_CountObjects(page.raw), _MAX_OBJECTS)):
@@ -244,11 +266,10 @@ def _rules(page: pypdfium2.PdfPage) -> list[Rule]:
         if not pdfium.FPDFPageObj_GetBounds(shape, *references):
             continue
         x0, y0, x1, y1 = (edge.value for edge in edges)
-        box = turn((x0 - left, top - y1, x1 - left, top - y0), rotation, right - left, top - bottom)
-        if box[2] - box[0] < 8 or box[3] - box[1] > (top - bottom) / 2:
-            continue
-        if box[3] - box[1] <= _RULE:
-            found.append(Rule(box[0], box[2], (box[1] + box[3]) / 2))
-        else:
-            found += [Rule(box[0], box[2], box[1]), Rule(box[0], box[2], box[3])]
-    return found
+        box = (x0 - left, top - y1, x1 - left, top - y0)
+        x0, y0, x1, y1 = turn(box, rotation, right - left, top - bottom)
+        if x1 - x0 >= _SHORTEST_RULE:
+            across += [Rule(x0, x1, y0)] if y1 - y0 <= _RULE else [Rule(x0, x1, y0), Rule(x0, x1, y1)]
+        if y1 - y0 >= _SHORTEST_RULE:
+            upright += [Rule(y0, y1, x0)] if x1 - x0 <= _RULE else [Rule(y0, y1, x0), Rule(y0, y1, x1)]
+    return sorted(across, key=lambda rule: rule.at), sorted(upright, key=lambda rule: rule.at)
