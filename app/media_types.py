@@ -20,9 +20,13 @@ class MediaType(StrEnum):
     HTML = "text/html"
     MARKDOWN = "text/markdown"
     TEXT = "text/plain"
+    PNG = "image/png"
+    JPEG = "image/jpeg"
+    TIFF = "image/tiff"
+    WEBP = "image/webp"
 
 
-READABLE = "PDF, DOCX, HTML, Markdown and plain text can be read"
+READABLE = "PDF, DOCX, HTML, Markdown, plain text and images (PNG, JPEG, TIFF, WebP) can be read"
 
 _TEXT_KINDS = {
     ".htm": MediaType.HTML,
@@ -71,6 +75,12 @@ _SIGNATURES = (
     (b"{\\rtf", "an RTF document"),
     (b"%!PS", "a PostScript document"),
 )
+_IMAGE_KINDS = {
+    "a PNG image": MediaType.PNG,
+    "a JPEG image": MediaType.JPEG,
+    "a TIFF image": MediaType.TIFF,
+    "a WebP image": MediaType.WEBP,
+}
 _ZIP_KINDS = (
     (b"ppt/", "a PowerPoint presentation"),
     (b"xl/", "an Excel workbook"),
@@ -112,6 +122,9 @@ def detect(filename: str, head: bytes) -> MediaType:
     if head.startswith(_OLE):
         return _ole_kind(filename, extension, head)
     if not text:
+        image = _IMAGE_KINDS.get(_describe(head) or "")
+        if image and _BINARY_KINDS.get(extension, "a PNG image") in _IMAGE_KINDS:  # its name says nothing else
+            return image
         raise _refusal(filename, extension, _describe(head) or "a binary file of an unknown kind")
     return _text_kind(filename, extension, head)
 

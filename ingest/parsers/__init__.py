@@ -14,6 +14,7 @@ from app.errors import DocumentTooExpensive, EmptyDocument, IngestionError, Unre
 from app.media_types import READABLE, MediaType
 from ingest.parsers.docx import parse_docx
 from ingest.parsers.html import parse_html
+from ingest.parsers.image import parse_image
 from ingest.parsers.markdown import parse_markdown
 from ingest.parsers.pdf import parse_pdf
 from ingest.parsers.text import parse_text
@@ -27,6 +28,10 @@ PARSERS: Mapping[str, Callable[[Path, Limits], Parsed]] = {
     MediaType.HTML: parse_html,
     MediaType.MARKDOWN: parse_markdown,
     MediaType.TEXT: parse_text,
+    MediaType.PNG: parse_image,
+    MediaType.JPEG: parse_image,
+    MediaType.TIFF: parse_image,
+    MediaType.WEBP: parse_image,
 }
 
 

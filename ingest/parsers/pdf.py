@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +11,9 @@ import pypdf
 from pypdf.errors import FileNotDecryptedError
 
 from app.errors import DocumentTooExpensive, EncryptedDocument
-from ingest.parsers.paragraphs import join_printed, joint, rejoin, runs_on, vocabulary
-from ingest.parsers.pdf_layout import Table, Text
 from ingest.parsers.pdf_pages import Pages
-from ingest.sections import PARAGRAPH_BREAK, Limits, Parsed, Section, normalise
+from ingest.parsers.pdf_sections import OutlineEntry, sections
+from ingest.sections import Limits, Parsed, normalise
 
 # A page's content stream of more than 32 MB is no page of text; pypdf would take minutes over it.
 pypdf.overwrite_configuration(
@@ -29,12 +26,6 @@ pypdf.overwrite_configuration(
     outline_maximum_entries=20_000,
     jbig2dec_binary=None,
 )
-
-_LONG_TABLE = 6  # rows: a table that may be cut into several chunks
-_MAX_HEADER = 300  # characters
-_VALUE = re.compile(r"[\s$€£¥(]*[-+–]?[\d.,\s]*\d[\d.,]*\s*[%)]*")
-_YEAR = re.compile(r"(?:19|20)\d\d\s*年?")
-_OutlineEntry = tuple[int, tuple[str, ...]]  # page, from 0, and heading path
 
 
 def parse_pdf(path: Path, limits: Limits) -> Parsed:
@@ -50,7 +41,7 @@ def parse_pdf(path: Path, limits: Limits) -> Parsed:
         raise pages.reason_for_nothing()
     outline = _outline(reader) if reader is not None else []
     title = _title(reader) if reader is not None else None
-    return Parsed(tuple(_sections(texts, outline)), pages=len(pages), title=title, warnings=pages.warnings)
+    return Parsed(tuple(sections(texts, outline)), pages=len(pages), title=title, warnings=pages.warnings)
 
 
 def _open(data: bytes) -> pypdf.PdfReader | None:
@@ -69,113 +60,7 @@ def _open(data: bytes) -> pypdf.PdfReader | None:
     return reader
 
 
-def _sections(pages: Sequence[Sequence[Text | Table]], outline: Sequence[_OutlineEntry]) -> Iterator[Section]:
-    """Sections of whole paragraphs, cut at pages, where a heading of the outline stands, and around long tables."""
-    words = vocabulary("\n".join(block.lines) for page in pages for block in page if isinstance(block, Text))
-    by_page: dict[int, list[tuple[str, ...]]] = {}
-    for number, path in outline:
-        by_page.setdefault(number, []).append(path)
-    headings: tuple[str, ...] = ()
-    before: Section | None = None
-    for index, page in enumerate(pages):
-        for path, blocks in _under_headings(page, by_page.get(index, []), headings):
-            for text, header in _parts(blocks, words):
-                section = Section(text, index + 1, path, _between(before, text, path), header)
-                if before is not None and header and header == before.header:
-                    section = replace(section, joint="\n")
-                yield section
-                before = section
-            headings = path
-
-
-def _parts(blocks: Sequence[Text | Table], words: frozenset[str]) -> Iterator[tuple[str, str]]:
-    """The texts of sections, and the header row of those that are a long table."""
-    paragraphs: list[str] = []
-    for block in blocks:
-        if isinstance(block, Table):
-            lines = [join_cells(row) for row in block.rows]
-            header = _header(block)
-            if not header:
-                paragraphs.append("\n".join(lines))
-                continue
-            if paragraphs:
-                yield "\n".join(paragraphs), ""
-                paragraphs = []
-            yield "\n".join(lines), header
-            continue
-        found = join_printed(block.lines, block.widths, block.usual, words)
-        if block.may_go_on and paragraphs and runs_on(paragraphs[-1], found[0]):
-            paragraphs[-1] = rejoin([paragraphs[-1], found.pop(0)], words)
-        paragraphs += found
-    if paragraphs:
-        yield "\n".join(paragraphs), ""
-
-
-def _between(before: Section | None, text: str, path: tuple[str, ...]) -> str:
-    """What stands between two sections: less than a blank line where a paragraph runs on."""
-    if before is None or before.headings != path or before.header:
-        return PARAGRAPH_BREAK
-    last, first = before.text.rsplit("\n", 1)[-1], text.split("\n", 1)[0]
-    return joint(last, first) if runs_on(last, first) else PARAGRAPH_BREAK
-
-
-def _under_headings(
-    blocks: Sequence[Text | Table], paths: Sequence[tuple[str, ...]], headings: tuple[str, ...]
-) -> Iterator[tuple[tuple[str, ...], list[Text | Table]]]:
-    """The blocks of a page under their heading paths. A title that is not among them counts from where it would be."""
-    part: list[Text | Table] = []
-    shown = [line for block in blocks for line in _printed(block)]
-    cuts: list[tuple[int, tuple[str, ...]]] = []
-    start = 0
-    for path in paths:
-        title = _squeeze(path[-1])
-        start = next((at for at in range(start, len(shown)) if _opens_with(shown, at, title)), start)
-        cuts.append((start, path))
-    at = 0
-    for block in blocks:
-        end = at + len(_printed(block))
-        first = at
-        while cuts and cuts[0][0] < end:
-            cut, path = cuts.pop(0)
-            if isinstance(block, Text) and cut > first:
-                part.append(block.cut(first - at, cut - at))
-                first = cut
-            yield headings, part
-            headings, part = path, []
-        part.append(block.cut(first - at, end - at) if isinstance(block, Text) else block)
-        at = end
-    yield headings, part
-    for _, path in cuts:
-        yield path, []
-
-
-def _printed(block: Text | Table) -> Sequence[str]:
-    return block.lines if isinstance(block, Text) else [" ".join(row) for row in block.rows]
-
-
-def _opens_with(lines: Sequence[str], at: int, title: str) -> bool:
-    """Whether a title of the outline stands at this line, perhaps numbered, perhaps broken over three lines."""
-    shown = _squeeze("".join(lines[at : at + 3]))[: len(title) + 8]
-    return bool(title) and (shown.startswith(title) or shown.lstrip("0123456789.§").startswith(title))
-
-
-def _header(table: Table) -> str:
-    """The header row of a long table as one line; nothing where the first row is one like the others."""
-    first = table.rows[0]
-    if len(table.rows) < _LONG_TABLE or sum(map(bool, first)) * 2 < len(first):
-        return ""
-    if any(_VALUE.fullmatch(cell) and not _YEAR.fullmatch(cell) for cell in first if cell):
-        return ""
-    line = join_cells(first)
-    return line if len(line) <= _MAX_HEADER else ""
-
-
-def join_cells(cells: Sequence[str]) -> str:
-    """A row as one line; empty cells at its end are left out."""
-    return " | ".join(cells).rstrip(" |")
-
-
-def _outline(reader: pypdf.PdfReader) -> list[_OutlineEntry]:
+def _outline(reader: pypdf.PdfReader) -> list[OutlineEntry]:
     """The document's bookmarks, in page order; none where they are damaged."""
     try:
         numbers = {page.indirect_reference.idnum: at for at, page in enumerate(reader.pages) if page.indirect_reference}
@@ -187,7 +72,7 @@ def _outline(reader: pypdf.PdfReader) -> list[_OutlineEntry]:
     return sorted(entries, key=lambda entry: entry[0])
 
 
-def _flatten(outline: Sequence[Any], parents: tuple[str, ...], page_numbers: dict[int, int]) -> Iterator[_OutlineEntry]:
+def _flatten(outline: Sequence[Any], parents: tuple[str, ...], page_numbers: dict[int, int]) -> Iterator[OutlineEntry]:
     path = parents
     for entry in outline:
         if isinstance(entry, list):
@@ -206,7 +91,3 @@ def _title(reader: pypdf.PdfReader) -> str | None:
     except Exception:  # a damaged title is no reason to refuse the pages
         return None
     return " ".join(normalise(title).split()) or None if isinstance(title, str) else None
-
-
-def _squeeze(text: str) -> str:
-    return re.sub(r"\s+", "", text).lower()

@@ -17,6 +17,7 @@ _MIN_COLUMN_LINES = 3
 _MAX_SWITCHES = 0.06  # of the lines of a band: the content stream goes through one column after the other
 _MAX_DEPTH = 6  # columns within columns
 _PROSE_FILL = 0.8  # of its column's width: lines of running text are this long
+_PROSE_COLUMNS = 24  # characters of half an em: cells are shorter
 _PROSE_LINES = 6
 _WIDE_GAP = 3.0  # of the height: lines this far apart on one row do not belong together
 _PARAGRAPH_GAP = 1.35  # of the usual distance of two lines
@@ -51,7 +52,7 @@ def blocks(page: PageLines) -> list[Text | Table]:
     """What a reader would read on the page, in his order."""
     found: list[Text | Table] = []
     lines = with_ruled_tables(page)
-    for region in _columns(lines, _MAX_DEPTH) if lines else ():
+    for region in _columns(lines, page.ordered) if lines else ():
         for at, block in enumerate(_region_blocks(region, page.rules)):
             found.append(replace(block, may_go_on=True) if at == 0 and isinstance(block, Text) and found else block)
     return found + plain(page.aside)
@@ -66,7 +67,7 @@ def plain(text: str) -> list[Text | Table]:
     return [Text(lines, widths, sorted(widths)[int(len(widths) * 0.8)])]
 
 
-def _columns(lines: list[Line], depth: int) -> Iterator[list[Line]]:
+def _columns(lines: list[Line], ordered: bool, depth: int = _MAX_DEPTH) -> Iterator[list[Line]]:
     """Parts of the page, each of one column or of one table."""
     gutter = _gutter(lines) if depth and len(lines) >= 2 * _MIN_COLUMN_LINES else None
     if gutter is None:
@@ -74,20 +75,20 @@ def _columns(lines: list[Line], depth: int) -> Iterator[list[Line]]:
         return
     whole: list[Line] = []  # lines that are not in columns, until columns begin
     for band, across in _bands(lines, gutter):
-        left = [line for line in band if line.middle_x < gutter]
-        right = [line for line in band if line.middle_x >= gutter]
-        if across or not _are_columns(band, left, right, gutter):
-            whole += band
+        before, columns, after = ([], [], band) if across else _in_columns(band, gutter, ordered)
+        whole += before
+        if not columns:
+            whole += after
             continue
         if whole:
-            yield from _columns(whole, depth - 1) if len(whole) < len(lines) else [whole]
-            whole = []
-        below = _below(left, right)
-        yield from _columns([line for line in left if line not in below] if below else left, depth - 1)
-        yield from _columns(right, depth - 1)
-        whole += below
+            yield from _columns(whole, ordered, depth - 1)
+        left, right = _sides(columns, gutter)
+        below = _below(left, right) if ordered else []
+        yield from _columns([line for line in left if line not in below] if below else left, ordered, depth - 1)
+        yield from _columns(right, ordered, depth - 1)
+        whole = below + after
     if whole:
-        yield from _columns(whole, depth - 1) if len(whole) < len(lines) else [whole]
+        yield from _columns(whole, ordered, depth - 1 if len(whole) < len(lines) else 0)
 
 
 def _gutter(lines: Sequence[Line]) -> float | None:
@@ -142,15 +143,46 @@ def _bands(lines: Sequence[Line], gutter: float) -> Iterator[tuple[list[Line], b
         yield band, across
 
 
-def _are_columns(band: Sequence[Line], left: Sequence[Line], right: Sequence[Line], gutter: float) -> bool:
-    """Whether both sides of a gutter are read one after the other, and not row by row as in a table."""
+def _sides(band: Sequence[Line], gutter: float) -> tuple[list[Line], list[Line]]:
+    return [line for line in band if line.middle_x < gutter], [line for line in band if line.middle_x >= gutter]
+
+
+def _in_columns(band: list[Line], gutter: float, ordered: bool) -> tuple[list[Line], list[Line], list[Line]]:
+    """What stands above the columns in a band, what stands in them, and what below."""
+    if ordered:
+        return ([], band, []) if _are_columns(band, gutter) else ([], [], band)
+    # Only the look of the lines tells: columns go from the first stretch of running text on both sides to the last.
+    stretches = _stretches(band)
+    prose = [at for at, stretch in enumerate(stretches) if all(map(_is_prose, _sides(stretch, gutter)))]
+    if not prose:
+        return [], [], band
+    parts = stretches[: prose[0]], stretches[prose[0] : prose[-1] + 1], stretches[prose[-1] + 1 :]
+    before, columns, after = ([line for stretch in part for line in stretch] for part in parts)
+    return before, columns, after
+
+
+def _stretches(band: Sequence[Line]) -> list[list[Line]]:
+    """The lines of a band, from the top to the bottom, cut where nothing stands for more than a line."""
+    found: list[list[Line]] = []
+    bottom = 0.0
+    for line in sorted(band, key=lambda line: line.y0):
+        if not found or line.y0 - bottom > line.height:
+            found.append([])
+        found[-1].append(line)
+        bottom = max(bottom, line.y1)
+    return found
+
+
+def _are_columns(band: Sequence[Line], gutter: float) -> bool:
+    """Whether both sides of a gutter were written one after the other, and not row by row as in a table."""
+    left, right = _sides(band, gutter)
     if min(len(left), len(right)) < 1 or max(len(left), len(right)) < _MIN_COLUMN_LINES:
         return False
     sides = [line.x0 >= gutter for line in sorted(band, key=lambda line: line.order)]
     switches = sum(before != after for before, after in pairwise(sides))
     if switches <= max(2, _MAX_SWITCHES * len(band)):
         return switches == 1 or _is_prose(left) or _is_prose(right)
-    return _is_prose(left) and _is_prose(right)
+    return len(left) >= _PROSE_LINES and len(right) >= _PROSE_LINES and _is_prose(left) and _is_prose(right)
 
 
 def _below(left: Sequence[Line], right: Sequence[Line]) -> list[Line]:
@@ -164,7 +196,7 @@ def _below(left: Sequence[Line], right: Sequence[Line]) -> list[Line]:
 
 def _is_prose(lines: Sequence[Line]) -> bool:
     """Whether most lines fill their column, as those of running text do."""
-    if len(lines) < _PROSE_LINES:
+    if len(lines) < _MIN_COLUMN_LINES or median(columns(line.text) for line in lines) < _PROSE_COLUMNS:
         return False
     left, right = min(line.x0 for line in lines), max(line.x1 for line in lines)
     full = sum(1 for line in lines if line.x1 - line.x0 >= _PROSE_FILL * (right - left))

@@ -26,8 +26,6 @@ _STAMP_CHARACTERS = 60  # a page that is one image and so little text is a scan 
 _IMAGE_SHARE = 0.5  # of the page
 _MANY_PATHS = 50  # a page without text but with so many shapes may show text that was drawn
 _MOST_OBJECTS = 2000  # that are looked at
-_PAGE_SECONDS = 40.0  # for OCR; a page of print takes 2 to 10
-_SHARE_OF_TIME = 0.9  # of what the whole file may take: the rest is for putting the text together
 _NAMED_RUNS = 5
 _LIGATURES = dict(zip(range(0xFB00, 0xFB07), ("ff", "fi", "fl", "ffi", "ffl", "st", "st"), strict=True))
 
@@ -84,7 +82,7 @@ class Pages:
             (self._unreadable, "not read: damaged"),
             (self._by_pypdf, "read by pypdf, in the order of the file"),
             (self._by_ocr, "read by OCR"),
-            (self._unfinished, f"read in part: OCR took longer than {_PAGE_SECONDS:g} s"),
+            (self._unfinished, f"read in part: OCR took longer than {ocr.PAGE_SECONDS:g} s"),
             (self._without_ocr, f"without text that could be read; to read images, {ocr.MISSING}"),
             (self._garbled, "garbled: the fonts do not tell which letters they show"),
         )
@@ -167,16 +165,13 @@ class Pages:
         if not ocr.is_installed():
             self._without_ocr.append(number + 1)
             return None
-        until = started + self._limits.seconds * _SHARE_OF_TIME
+        until = started + self._limits.seconds * ocr.SHARE_OF_TIME
         now = time.monotonic()
         if now > until:
-            raise DocumentTooExpensive(
-                f"OCR had come to page {number + 1} of {self._count} when the {self._limits.seconds:g} s for one file"
-                " were over; split the file, or allow more time."
-            )
+            raise DocumentTooExpensive(ocr.out_of_time(number + 1, self._count, self._limits.seconds))
         self._by_ocr.append(number + 1)
         try:
-            return ocr.read_image(*ocr.render(page), min(until, now + _PAGE_SECONDS))
+            return ocr.read_image(*ocr.render(page), min(until, now + ocr.PAGE_SECONDS))
         except ocr.Unfinished as unfinished:
             if time.monotonic() < until:
                 self._unfinished.append(number + 1)

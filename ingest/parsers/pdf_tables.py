@@ -15,6 +15,7 @@ _BULLET = re.compile(
 _LEADERS = re.compile(r"(?:\. ?){4,}|…{2,}|·{4,}")
 _BESIDE = 0.3  # of the height: lines that overlap so much are not under each other
 _CLOSE = 0.35  # of the height: lines of one cell are no further apart
+_MIN_FILLED = 0.25  # of the cells: a form or a figure has more lines than text in rows
 _MAX_CELL_LINES = 12
 _TOUCHING = 3.0  # points between two pieces of one drawn line
 _FRAME = 0.9  # of the page's height: a wall this long is the page's frame
@@ -31,7 +32,8 @@ def with_ruled_tables(page: PageLines) -> list[Line]:
             if not line.cells and ys and ys[0] < line.middle < ys[-1] and xs[0] < line.middle_x < xs[-1]
         ]
         cells = _cells(inside, xs, ys)
-        if sum(1 for row in cells if sum(map(bool, row)) > 1) < 2:
+        filled = sum(bool(cell) for row in cells for cell in row)
+        if sum(1 for row in cells if sum(map(bool, row)) > 1) < 2 or filled < _MIN_FILLED * sum(map(len, cells)):
             continue
         table = Line("", xs[0], ys[0], xs[-1], ys[-1], min(line.order for line in inside), cells)
         within = set(map(id, inside))
@@ -250,7 +252,7 @@ class _Grid:
         return groups
 
     def _continues(self, group: list[int], at: int, cells: list[list[int]]) -> bool:
-        """Whether a printed row goes on with cells of the row above: it has no beginning and stands close, or beside."""
+        """Whether a row goes on with cells of the row above: it has no beginning and stands close, or beside."""
         above, row = self.found[group[-1]], self.found[at]
         overlap = max(line.y1 for line in above) - min(line.y0 for line in row)
         if overlap > _BESIDE * min(above[0].height, row[0].height):

@@ -67,6 +67,7 @@ class PageLines:
     walls: list[Rule] = field(default_factory=list)  # vertical, from the left to the right
     aside: str = ""  # what is written in another direction, such as a stamp in the margin
     characters: int = 0
+    ordered: bool = True  # whether the lines come in the order in which somebody wrote them
 
     @property
     def text(self) -> str:
