@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -12,9 +13,11 @@ from ingest.parsers.pdf_tables import tables, with_ruled_tables
 from ingest.parsers.pdf_words import Line, PageLines, Rule, rows
 
 _MIN_GUTTER = 5.0  # points between two columns
-_MAX_CROSSING = 0.6  # of the lines beside a gutter: more lines across it, and it is none
+_ALIGNED = 3.0  # points: lines that begin so near each other begin at one place
+_MAX_CROSSING = 2.0  # times the lines on the poorer side of a gutter: more lines across it, and it is none
 _MIN_COLUMN_LINES = 3
 _MAX_SWITCHES = 0.06  # of the lines of a band: the content stream goes through one column after the other
+_GUTTERS_TRIED = 3
 _MAX_DEPTH = 6  # columns within columns
 _PROSE_FILL = 0.8  # of its column's width: lines of running text are this long
 _PROSE_COLUMNS = 24  # characters of half an em: cells are shorter
@@ -69,10 +72,17 @@ def plain(text: str) -> list[Text | Table]:
 
 def _columns(lines: list[Line], ordered: bool, depth: int = _MAX_DEPTH) -> Iterator[list[Line]]:
     """Parts of the page, each of one column or of one table."""
-    gutter = _gutter(lines) if depth and len(lines) >= 2 * _MIN_COLUMN_LINES else None
-    if gutter is None:
-        yield lines
-        return
+    for gutter in _gutters(lines)[:_GUTTERS_TRIED] if depth else ():
+        parts = list(_parts(lines, gutter, ordered))
+        if any(column for _, column in parts):
+            for part, _ in parts:
+                yield from _columns(part, ordered, depth - 1)
+            return
+    yield lines
+
+
+def _parts(lines: Sequence[Line], gutter: float, ordered: bool) -> Iterator[tuple[list[Line], bool]]:
+    """The lines in parts as they are read, and whether the part is a column."""
     whole: list[Line] = []  # lines that are not in columns, until columns begin
     for band, across in _bands(lines, gutter):
         before, columns, after = ([], [], band) if across else _in_columns(band, gutter, ordered)
@@ -81,51 +91,31 @@ def _columns(lines: list[Line], ordered: bool, depth: int = _MAX_DEPTH) -> Itera
             whole += after
             continue
         if whole:
-            yield from _columns(whole, ordered, depth - 1)
+            yield whole, False
         left, right = _sides(columns, gutter)
         below = _below(left, right) if ordered else []
-        yield from _columns([line for line in left if line not in below] if below else left, ordered, depth - 1)
-        yield from _columns(right, ordered, depth - 1)
+        yield ([line for line in left if line not in below] if below else left), True
+        yield right, True
         whole = below + after
     if whole:
-        yield from _columns(whole, ordered, depth - 1 if len(whole) < len(lines) else 0)
+        yield whole, False
 
 
-def _gutter(lines: Sequence[Line]) -> float | None:
-    """Where a vertical strip is that few lines cross, with lines on both sides."""
-    left, right = min(line.x0 for line in lines), max(line.x1 for line in lines)
-    width = int(right - left) + 2
-    changes = [0] * (width + 1)
-    for line in lines:
-        # One point off at both ends: boxes of neighbours may touch.
-        changes[int(line.x0 - left) + 1] += 1
-        changes[max(int(line.x1 - left), int(line.x0 - left) + 1)] -= 1
-    crossing, now = [], 0
-    for change in changes[:-1]:
-        now += change
-        crossing.append(now)
-    most_left, most = [], 0
-    for count in crossing:
-        most = max(most, count)
-        most_left.append(most)
-    most_right, most = [0] * width, 0
-    for at in range(width - 1, -1, -1):
-        most = max(most, crossing[at])
-        most_right[at] = most
-    best: tuple[float, float] | None = None
-    at = 0
-    while at < width:
-        end = at
-        while end < width and crossing[end] == crossing[at]:
-            end += 1
-        beside = min(most_left[at], most_right[at])
-        if end - at >= _MIN_GUTTER and beside >= _MIN_COLUMN_LINES and crossing[at] <= beside * _MAX_CROSSING:
-            # Few across count most; then the wider strip, then the one that leaves more on its poorer side.
-            score = (1 - crossing[at] / beside) * beside + min(end - at, 30) / 30
-            if best is None or score > best[0]:
-                best = score, left + (at + end) / 2
-        at = end
-    return None if best is None else best[1]
+def _gutters(lines: Sequence[Line]) -> list[float]:
+    """Where many lines begin, with many others further left and few across; the best first."""
+    starts, ends = sorted(line.x0 for line in lines), sorted(line.x1 for line in lines)
+    found: list[tuple[float, float]] = []
+    for at in range(len(starts) - _MIN_COLUMN_LINES + 1):
+        x = starts[at]
+        together = bisect_right(starts, x + _ALIGNED) - at
+        if together < _MIN_COLUMN_LINES or (at and x - starts[at - 1] < _ALIGNED):
+            continue
+        on_the_left = bisect_right(ends, x - _MIN_GUTTER)
+        fewer = min(on_the_left, len(lines) - at)
+        crossing = at - on_the_left
+        if fewer >= _MIN_COLUMN_LINES and crossing <= _MAX_CROSSING * fewer:
+            found.append((min(fewer, 2 * together) / (1 + crossing), x - _MIN_GUTTER / 2))
+    return [gutter for _, gutter in sorted(found, reverse=True)]
 
 
 def _bands(lines: Sequence[Line], gutter: float) -> Iterator[tuple[list[Line], bool]]:
@@ -162,14 +152,15 @@ def _in_columns(band: list[Line], gutter: float, ordered: bool) -> tuple[list[Li
 
 
 def _stretches(band: Sequence[Line]) -> list[list[Line]]:
-    """The lines of a band, from the top to the bottom, cut where nothing stands for more than a line."""
+    """The lines of a band, from the top to the bottom, cut where nothing stands for a whole line."""
     found: list[list[Line]] = []
-    bottom = 0.0
+    lowest: Line | None = None
     for line in sorted(band, key=lambda line: line.y0):
-        if not found or line.y0 - bottom > line.height:
+        if lowest is None or line.y0 - lowest.y1 > min(line.height, lowest.height):
             found.append([])
         found[-1].append(line)
-        bottom = max(bottom, line.y1)
+        if lowest is None or line.y1 > lowest.y1:
+            lowest = line
     return found
 
 
