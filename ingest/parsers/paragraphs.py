@@ -14,6 +14,7 @@ _ITEM = re.compile(
 )
 _SECTION_NUMBER = re.compile(r"\d{1,2}(?:\.\d{1,2}){1,3}")
 _NUMBER = re.compile(r"[\d.,%$€¥£()（）+\-–—]*\d[\d.,%()（）\-–—]*")
+_CHINESE_CLAUSE = re.compile("[，。；]")  # numbers in a Chinese sentence may stand between spaces, as in a row
 _ENDS_SENTENCE = re.compile(r"[.!?。！？：:；;…][\"'”’)\]）」』]*$")
 _ENDS_OPEN = re.compile(r"[,，、(（《“\[–—-]$")
 _GOES_ON = re.compile(r"[a-zà-ÿ,;，。、；：！？）)》”\]]")
@@ -113,6 +114,8 @@ def _continues(before: str, width: int, line: str, usual: int) -> bool:
 def _is_row(line: str) -> bool:
     """Whether the line is a row of a table: it ends with two numbers, or with one and two fifths of it are numbers."""
     cells = line.split()
+    if _CHINESE_CLAUSE.search(line):
+        return False
     if len(cells) < 2 or not _NUMBER.fullmatch(cells[-1]):
         return False
     if _NUMBER.fullmatch(cells[-2]):

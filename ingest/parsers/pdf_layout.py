@@ -10,7 +10,7 @@ from statistics import median
 
 from ingest.parsers.paragraphs import columns
 from ingest.parsers.pdf_tables import tables, with_ruled_tables
-from ingest.parsers.pdf_words import Line, PageLines, Rule, rows
+from ingest.parsers.pdf_words import Line, PageLines, rows
 
 _MIN_GUTTER = 5.0  # points between two columns
 _ALIGNED = 3.0  # points: lines that begin so near each other begin at one place
@@ -21,10 +21,10 @@ _GUTTERS_TRIED = 3
 _MAX_DEPTH = 6  # columns within columns
 _PROSE_FILL = 0.8  # of its column's width: lines of running text are this long
 _PROSE_COLUMNS = 24  # characters of half an em: cells are shorter
-_PROSE_LINES = 6
 _WIDE_GAP = 3.0  # of the height: lines this far apart on one row do not belong together
 _PARAGRAPH_GAP = 1.35  # of the usual distance of two lines
 _OTHER_SIZE = 1.2  # lines of other heights are of different paragraphs
+_OTHER_SIZE_BY_EYE = 1.6  # where the height is that of the letters that happen to be in the line
 _INDENT = 0.8  # of the height
 
 
@@ -56,7 +56,7 @@ def blocks(page: PageLines) -> list[Text | Table]:
     found: list[Text | Table] = []
     lines = with_ruled_tables(page)
     for region in _columns(lines, page.ordered) if lines else ():
-        for at, block in enumerate(_region_blocks(region, page.rules)):
+        for at, block in enumerate(_region_blocks(region, page)):
             found.append(replace(block, may_go_on=True) if at == 0 and isinstance(block, Text) and found else block)
     return found + plain(page.aside)
 
@@ -139,9 +139,9 @@ def _sides(band: Sequence[Line], gutter: float) -> tuple[list[Line], list[Line]]
 
 def _in_columns(band: list[Line], gutter: float, ordered: bool) -> tuple[list[Line], list[Line], list[Line]]:
     """What stands above the columns in a band, what stands in them, and what below."""
-    if ordered:
-        return ([], band, []) if _are_columns(band, gutter) else ([], [], band)
-    # Only the look of the lines tells: columns go from the first stretch of running text on both sides to the last.
+    if ordered and _are_columns(band, gutter):
+        return [], band, []
+    # Else the look of the lines tells: columns go from the first stretch of running text on both sides to the last.
     stretches = _stretches(band)
     prose = [at for at, stretch in enumerate(stretches) if all(map(_is_prose, _sides(stretch, gutter)))]
     if not prose:
@@ -173,7 +173,7 @@ def _are_columns(band: Sequence[Line], gutter: float) -> bool:
     switches = sum(before != after for before, after in pairwise(sides))
     if switches <= max(2, _MAX_SWITCHES * len(band)):
         return switches == 1 or _is_prose(left) or _is_prose(right)
-    return len(left) >= _PROSE_LINES and len(right) >= _PROSE_LINES and _is_prose(left) and _is_prose(right)
+    return False
 
 
 def _below(left: Sequence[Line], right: Sequence[Line]) -> list[Line]:
@@ -195,20 +195,20 @@ def _is_prose(lines: Sequence[Line]) -> bool:
     return full >= 0.6 * len(lines) and letters >= 0.6 * sum(len(line.text) for line in lines)
 
 
-def _region_blocks(lines: Sequence[Line], rules: Sequence[Rule]) -> Iterator[Text | Table]:
+def _region_blocks(lines: Sequence[Line], page: PageLines) -> Iterator[Text | Table]:
     """The tables of one column, and the text between them."""
     between: list[list[Line]] = []
-    for part in tables(rows(lines), rules):
+    for part in tables(rows(lines), page.rules):
         if isinstance(part, list):
             between.append(part)
             continue
-        yield from _texts(between)
+        yield from _texts(between, page.ordered)
         between = []
         yield Table(part.cells)
-    yield from _texts(between)
+    yield from _texts(between, page.ordered)
 
 
-def _texts(found: list[list[Line]]) -> Iterator[Text]:
+def _texts(found: list[list[Line]], ordered: bool) -> Iterator[Text]:
     """Rows of running text, cut where the distance, the size, or an indent tells that a paragraph begins."""
     lines = [line for row in found for line in _reading(row)]
     if not lines:
@@ -224,7 +224,7 @@ def _texts(found: list[list[Line]]) -> Iterator[Text]:
         distance = line.middle - before.middle
         sizes = sorted((before.height, line.height))
         apart = distance > max(step * _PARAGRAPH_GAP, height) or distance < -height
-        other = sizes[1] > sizes[0] * _OTHER_SIZE
+        other = sizes[1] > sizes[0] * (_OTHER_SIZE if ordered else _OTHER_SIZE_BY_EYE)
         indented = line.x0 - before.x0 > _INDENT * height and before.x0 - left < _INDENT * height
         if apart or other or (indented and distance > 0.3 * height):
             yield _text(paragraph, left, edge)

@@ -17,7 +17,7 @@ from ingest.parsers.pdf_layout import Table, Text, blocks, plain
 from ingest.parsers.pdf_quality import is_garbled
 from ingest.parsers.pdf_running import without_running_lines
 from ingest.parsers.pdf_words import PageLines, read_page
-from ingest.sections import Limits, normalise
+from ingest.sections import Limits
 
 _FEW_CHARACTERS = 600  # on a page: pypdf is asked too, which takes it some milliseconds
 _MUCH_MORE = 1.3  # as many characters as PDFium has found: it has lost text
@@ -158,7 +158,7 @@ class Pages:
             if alone:
                 self._unreadable.append(number + 1)
             return ""
-        return normalise(text).translate(_LIGATURES)
+        return text.translate(_LIGATURES)
 
     def _by_eye(self, page: pypdfium2.PdfPage, number: int, started: float) -> PageLines | None:
         """What OCR reads on the page; None where it is not installed."""
@@ -219,7 +219,7 @@ def _is_picture(page: pypdfium2.PdfPage, characters: int) -> bool:
 def _tidy(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
-    return " ".join(normalise(text).translate(_LIGATURES).split())
+    return " ".join(text.translate(_LIGATURES).split())
 
 
 def _name(pages: Sequence[int]) -> str:

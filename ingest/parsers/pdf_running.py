@@ -10,7 +10,7 @@ from ingest.parsers.pdf_words import Line, rows
 
 _EDGE = 0.15  # of the page's height
 _EDGE_ROWS = 3  # from the top and from the bottom
-_MIN_PAGES = 3
+_MIN_PAGES = 2
 _MIN_SHARE = 0.2  # of the pages: left and right pages may differ, and chapters have headers of their own
 _NUMBER = re.compile(r"\d+")
 _MAX_NUMBERS = 3  # in one line: of which one may be the page's
