@@ -18,6 +18,9 @@ _PLAIN = re.compile(
 _LATIN_TOKEN = re.compile(r"[!-~]{3,}")
 _WORD = re.compile(r"[(\[\"'“‘]*(?:[A-Za-z][a-z'-]+|[A-Z]+|[$€£]?\d[\d.,:/%-]*)[)\]\"'”’.,:;!?%]*")
 _VOWEL = re.compile(r"[aeiouyAEIOUY\d]")
+_LETTER = re.compile(r"[A-Za-z]")
+_MIN_LETTERS = 100
+_MIN_VOWEL_SHARE = 0.2  # written languages have a third and more
 
 
 def is_garbled(text: str) -> bool:
@@ -33,6 +36,9 @@ def is_garbled(text: str) -> bool:
     tokens = _LATIN_TOKEN.findall(text)
     if len(tokens) < _MIN_TOKENS or sum(map(len, tokens)) * 2 < len(characters):
         return False
+    letters = _LETTER.findall(text)
+    if len(letters) >= _MIN_LETTERS and len(_VOWEL.findall("".join(letters))) < _MIN_VOWEL_SHARE * len(letters):
+        return True  # each letter stands for another one
     words = sum(1 for token in tokens if _WORD.fullmatch(token) and _VOWEL.search(token))
     return words < _MIN_WORD_SHARE * len(tokens)
 

@@ -19,7 +19,7 @@ OutlineEntry = tuple[int, tuple[str, ...]]  # page, from 0, and heading path
 
 def sections(pages: Sequence[Sequence[Text | Table]], outline: Sequence[OutlineEntry]) -> Iterator[Section]:
     """Sections of whole paragraphs, cut at pages, where a heading of the outline stands, and around long tables."""
-    words = vocabulary("\n".join(block.lines) for page in pages for block in page if isinstance(block, Text))
+    words = vocabulary("\n".join(line for block in page for line in _printed(block)) for page in pages)
     by_page: dict[int, list[tuple[str, ...]]] = {}
     for number, path in outline:
         by_page.setdefault(number, []).append(path)
