@@ -129,7 +129,7 @@ def _distance(a: str, b: str) -> int:
 
 
 def _make(documents: Sequence[SourceDocument], language: str, font: str, columns: int) -> _Made:
-    """Title and text of each document, one after the other; a table on every second page, a footnote on each."""
+    """Title and text of each document, one after the other; a table on every other page, a footnote on each."""
     buffer = io.BytesIO()
     canvas = Canvas(buffer, pagesize=A4, invariant=True)
     made = _Made(b"")
@@ -142,7 +142,7 @@ def _make(documents: Sequence[SourceDocument], language: str, font: str, columns
         canvas.drawRightString(A4[0] - _MARGIN, 24, f"{number} / 99")
         printed: list[str] = []
         y = A4[1] - _MARGIN
-        if number % 2 == 0:
+        if number % 2:
             y = _table(canvas, _TABLES[language], font, y, printed, made.rows)
         canvas.setFont(font, _SIZE)
         fit = int((y - _MARGIN - 30) / _LEADING)

@@ -25,7 +25,7 @@ MISSING = "install the extra with `pip install footnote[ocr]`"
 PAGE_SECONDS = 40.0  # a page of print takes 2 to 10
 SHARE_OF_TIME = 0.9  # of what a file may take: the rest is for putting its text together
 
-_DETECTION_SIDE = 1280  # pixels: finding the lines takes less than reading them, and memory with the square
+_DETECTION_SIDE = 1120  # pixels: finding the lines takes less than reading them, and memory with the square
 _TURNED = 1.5  # as high as wide: a line that runs upwards or downwards
 _LINES_ASKED = 9  # whether the page is upside down
 _ASKED_WIDTH = 4  # of their height
