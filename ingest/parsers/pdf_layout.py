@@ -9,7 +9,7 @@ from itertools import pairwise
 from statistics import median
 
 from ingest.parsers.paragraphs import columns
-from ingest.parsers.pdf_tables import tables, with_ruled_tables
+from ingest.parsers.pdf_tables import tables, with_ruled_tables, with_units
 from ingest.parsers.pdf_words import Line, PageLines, rows
 
 _MIN_GUTTER = 5.0  # points between two columns
@@ -171,9 +171,9 @@ def _are_columns(band: Sequence[Line], gutter: float) -> bool:
         return False
     sides = [line.x0 >= gutter for line in sorted(band, key=lambda line: line.order)]
     switches = sum(before != after for before, after in pairwise(sides))
-    if switches <= max(2, _MAX_SWITCHES * len(band)):
-        return switches == 1 or _is_prose(left) or _is_prose(right)
-    return False
+    if switches > max(2, _MAX_SWITCHES * len(band)):
+        return False
+    return _is_prose(left) or _is_prose(right) or (switches == 1 and min(len(left), len(right)) >= _MIN_COLUMN_LINES)
 
 
 def _below(left: Sequence[Line], right: Sequence[Line]) -> list[Line]:
@@ -204,7 +204,7 @@ def _region_blocks(lines: Sequence[Line], page: PageLines) -> Iterator[Text | Ta
             continue
         yield from _texts(between, page.ordered)
         between = []
-        yield Table(part.cells)
+        yield Table(with_units(part.cells))
     yield from _texts(between, page.ordered)
 
 

@@ -12,6 +12,7 @@ from ingest.sections import PARAGRAPH_BREAK, Section
 
 _LONG_TABLE = 6  # rows: a table that may be cut into several chunks
 _MAX_HEADER = 300  # characters
+_MAX_TITLES = 3  # rows over a table's header row and with it
 _VALUE = re.compile(r"[\s$€£¥(]*[-+–]?[\d.,\s]*\d[\d.,]*\s*[%)]*")
 _YEAR = re.compile(r"(?:19|20)\d\d\s*年?")
 OutlineEntry = tuple[int, tuple[str, ...]]  # page, from 0, and heading path
@@ -42,10 +43,13 @@ def _parts(blocks: Sequence[Text | Table], words: frozenset[str]) -> Iterator[tu
     for block in blocks:
         if isinstance(block, Table):
             lines = [join_cells(row) for row in block.rows]
-            header = _header(block)
-            if not header:
+            at = _header_at(block)
+            header = lines[at] if at is not None else ""
+            if at is None or not header:
                 paragraphs.append("\n".join(lines))
                 continue
+            paragraphs += lines[:at]  # a title over the columns
+            lines = lines[at:]
             if paragraphs:
                 yield "\n".join(paragraphs), ""
                 paragraphs = []
@@ -107,15 +111,18 @@ def _opens_with(lines: Sequence[str], at: int, title: str) -> bool:
     return bool(title) and (shown.startswith(title) or shown.lstrip("0123456789.§").startswith(title))
 
 
-def _header(table: Table) -> str:
-    """The header row of a long table as one line; nothing where the first row is one like the others."""
-    first = table.rows[0]
-    if len(table.rows) < _LONG_TABLE or sum(map(bool, first)) * 2 < len(first):
-        return ""
-    if any(_VALUE.fullmatch(cell) and not _YEAR.fullmatch(cell) for cell in first if cell):
-        return ""
-    line = join_cells(first)
-    return line if len(line) <= _MAX_HEADER else ""
+def _header_at(table: Table) -> int | None:
+    """Which row of a long table names its columns; none where the first rows are like the others."""
+    if len(table.rows) < _LONG_TABLE:
+        return None
+    for at, row in enumerate(table.rows[:_MAX_TITLES]):
+        filled = [cell for cell in row if cell]
+        if any(_VALUE.fullmatch(cell) and not _YEAR.fullmatch(cell) for cell in filled):
+            return None
+        # The first column of statements has no name; then others may lack one, too.
+        if len(filled) > 1 and (not row[0] or len(filled) * 2 >= len(row)):
+            return at if len(join_cells(row)) <= _MAX_HEADER else None
+    return None
 
 
 def join_cells(cells: Sequence[str]) -> str:

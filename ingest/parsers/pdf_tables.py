@@ -10,12 +10,15 @@ from statistics import median
 from ingest.parsers.pdf_words import Line, PageLines, Rule
 
 _BULLET = re.compile(
-    r"[-•·▪●◦○■□◆▶➢✓*–—☐☑]|\(?[\da-zA-Z]{1,3}[.)、．]|[（(][\d一二三四五六七八九十]{1,3}[)）]|\[\d{1,3}\]"
+    r"[-•·▪●◦○■□◆▶➢✓*–—☐☑\ue000-\uf8ff]|\(?[\da-zA-Z]{1,3}[.)、．]|[（(][\d一二三四五六七八九十]{1,3}[)）]|\[\d{1,3}\]"
 )
 _LEADERS = re.compile(r"(?:\. ?){4,}|…{2,}|·{4,}")
 _BESIDE = 0.3  # of the height: lines that overlap so much are not under each other
 _CLOSE = 0.35  # of the height: lines of one cell are no further apart
 _MIN_FILLED = 0.25  # of the cells: a form or a figure has more lines than text in rows
+_BEFORE = frozenset("$€£¥")
+_BEHIND = frozenset(("%", ")", ")%", "%)"))
+_CUT_OFF = frozenset((" $", " €", " £", " ¥"))
 _MAX_CELL_LINES = 12
 _TOUCHING = 3.0  # points between two pieces of one drawn line
 _FRAME = 0.9  # of the page's height: a wall this long is the page's frame
@@ -39,6 +42,26 @@ def with_ruled_tables(page: PageLines) -> list[Line]:
         within = set(map(id, inside))
         lines = [*(line for line in lines if id(line) not in within), table]
     return sorted(lines, key=lambda line: line.order) if lines is not page.lines else lines
+
+
+def with_units(cells: Sequence[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
+    """The rows with signs of currency and per cent in the cells of the numbers that they belong to."""
+    rows = [[*row] for row in cells]
+    for row in rows:
+        for at in range(len(row) - 1):
+            if row[at][-2:] in _CUT_OFF and row[at + 1]:  # it stood closer to the number before
+                row[at], row[at + 1] = row[at][:-2], f"{row[at][-1]} {row[at + 1]}"
+    for at in range(len(rows[0]) - 1, -1, -1):
+        column = {row[at] for row in rows} - {""}
+        if not column or len(rows[0]) < 3:
+            continue
+        if column <= _BEFORE and at + 1 < len(rows[0]):
+            for row in rows:
+                row[at : at + 2] = [f"{row[at]} {row[at + 1]}".strip()]
+        elif column <= _BEHIND and at:
+            for row in rows:
+                row[at - 1 : at + 1] = [row[at - 1] + row[at]]
+    return tuple(map(tuple, rows))
 
 
 def _walled_areas(page: PageLines) -> Iterator[tuple[float, float, list[float]]]:
