@@ -61,7 +61,7 @@ def _edges(page: int, height: float, lines: Sequence[Line]) -> Iterator[tuple[li
 
 
 def _outermost(lines: Sequence[Line], distance: Callable[[Line], float], edge: float) -> list[list[Line]]:
-    """The rows near an edge of the page, from the top down; one of them even if the page begins, or ends, further in."""
+    """The rows near an edge of the page, from the top down; one at least, even if the page begins further in."""
     nearest = min(map(distance, lines), default=0.0)
     return rows(line for line in lines if distance(line) < max(edge, nearest + _STEP))
 

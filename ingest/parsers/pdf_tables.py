@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from statistics import median
 
-from ingest.parsers.pdf_words import Line, PageLines, Rule
+from ingest.parsers.pdf_words import Line, PageLines, Rule, rows
 
 _BULLET = re.compile(
     r"[-•·▪●◦○■□◆▶➢✓*–—☐☑\ue000-\uf8ff]|\(?[\da-zA-Z]{1,3}[.)、．]|[（(][\d一二三四五六七八九十]{1,3}[)）]|\[\d{1,3}\]"
@@ -20,6 +20,9 @@ _BEFORE = frozenset("$€£¥")
 _BEHIND = frozenset(("%", ")", ")%", "%)"))
 _CUT_OFF = frozenset((" $", " €", " £", " ¥"))
 _MAX_CELL_LINES = 12
+_MAX_TITLE_LINES = 3
+_STRIPES_APART = 2.0  # of their height: rows between two shaded ones
+_TITLES_ABOVE = 1.5  # of their height
 _TOUCHING = 3.0  # points between two pieces of one drawn line
 _FRAME = 0.9  # of the page's height: a wall this long is the page's frame
 
@@ -27,41 +30,77 @@ _FRAME = 0.9  # of the page's height: a wall this long is the page's frame
 def with_ruled_tables(page: PageLines) -> list[Line]:
     """The page's lines, those of a table with drawn cells replaced by one that holds the cells."""
     lines = page.lines
-    for top, bottom, xs in _walled_areas(page):
+    for top, bottom, xs in _joined_areas(_walled_areas(page)):
         ys = _distinct([rule.at for rule in page.rules if top - _TOUCHING <= rule.at <= bottom + _TOUCHING])
-        inside = [
-            line
-            for line in lines
-            if not line.cells and ys and ys[0] < line.middle < ys[-1] and xs[0] < line.middle_x < xs[-1]
-        ]
+        if not ys:
+            continue
+        above = _titles_above(lines, xs, ys[0])
+        if above:
+            ys.insert(0, min(line.y0 for line in above))
+        box = xs[0], ys[0], xs[-1], ys[-1]
+        inside = [line for line in lines if not line.cells and _is_within(line, box)]
         cells = _cells(inside, xs, ys)
         filled = sum(bool(cell) for row in cells for cell in row)
         if sum(1 for row in cells if sum(map(bool, row)) > 1) < 2 or filled < _MIN_FILLED * sum(map(len, cells)):
             continue
-        table = Line("", xs[0], ys[0], xs[-1], ys[-1], min(line.order for line in inside), cells)
+        table = Line("", *box, min(line.order for line in inside), cells)
         within = set(map(id, inside))
         lines = [*(line for line in lines if id(line) not in within), table]
     return sorted(lines, key=lambda line: line.order) if lines is not page.lines else lines
 
 
+def _titles_above(lines: Sequence[Line], xs: Sequence[float], top: float) -> list[Line]:
+    """The titles of columns that stand right above the first drawn line, as where only the rows are shaded."""
+    titles: list[Line] = []
+    fitting = [
+        line for line in lines if not line.cells and xs[0] - _TOUCHING < line.x0 and line.x1 < xs[-1] + _TOUCHING
+    ]
+    for row in reversed(rows(line for line in fitting if line.middle < top)[-_MAX_TITLE_LINES:]):
+        if len(row) < 2 or row[0].middle < top - _TITLES_ABOVE * row[0].height:
+            break
+        titles += row
+        top = min(line.y0 for line in row)
+    return titles
+
+
+def _is_within(line: Line, box: tuple[float, float, float, float]) -> bool:
+    return box[0] < line.middle_x < box[2] and box[1] < line.middle < box[3]
+
+
 def with_units(cells: Sequence[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
     """The rows with signs of currency and per cent in the cells of the numbers that they belong to."""
-    rows = [[*row] for row in cells]
-    for row in rows:
+    table = [[*row] for row in cells]
+    for row in table:
         for at in range(len(row) - 1):
             if row[at][-2:] in _CUT_OFF and row[at + 1]:  # it stood closer to the number before
                 row[at], row[at + 1] = row[at][:-2], f"{row[at][-1]} {row[at + 1]}"
-    for at in range(len(rows[0]) - 1, -1, -1):
-        column = {row[at] for row in rows} - {""}
-        if not column or len(rows[0]) < 3:
+    for at in range(len(table[0]) - 1, -1, -1):
+        column = {row[at] for row in table} - {""}
+        if not column or len(table[0]) < 3:
             continue
-        if column <= _BEFORE and at + 1 < len(rows[0]):
-            for row in rows:
+        if column <= _BEFORE and at + 1 < len(table[0]):
+            for row in table:
                 row[at : at + 2] = [f"{row[at]} {row[at + 1]}".strip()]
         elif column <= _BEHIND and at:
-            for row in rows:
+            for row in table:
                 row[at - 1 : at + 1] = [row[at - 1] + row[at]]
-    return tuple(map(tuple, rows))
+    return tuple(map(tuple, table))
+
+
+def _joined_areas(areas: Iterable[tuple[float, float, list[float]]]) -> list[tuple[float, float, list[float]]]:
+    """The areas, with those put together that are the shaded rows of one table."""
+    found: list[tuple[float, float, list[float]]] = []
+    last_height = 0.0
+    for top, bottom, xs in areas:
+        if found and top - found[-1][1] <= _STRIPES_APART * min(last_height, bottom - top):
+            shared = sum(1 for x in xs if any(abs(x - other) <= _TOUCHING for other in found[-1][2]))
+            if shared * 2 >= len(xs):
+                found[-1] = found[-1][0], bottom, _distinct([*found[-1][2], *xs])
+                last_height = bottom - top
+                continue
+        found.append((top, bottom, xs))
+        last_height = bottom - top
+    return found
 
 
 def _walled_areas(page: PageLines) -> Iterator[tuple[float, float, list[float]]]:
