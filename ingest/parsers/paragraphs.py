@@ -37,7 +37,7 @@ def vocabulary(texts: Iterable[str]) -> frozenset[str]:
 
 def join_lines(lines: Sequence[str], words: frozenset[str] = frozenset()) -> list[str]:
     """The paragraphs of one page, in order, from its printed lines. `words` is the document's vocabulary."""
-    widths = [columns(line) for line in lines]
+    widths = [display_width(line) for line in lines]
     usual = _usual_width(widths)
     paragraphs: list[list[str]] = []
     width = 0  # of the last line; fragments of one printed line add up
@@ -76,7 +76,7 @@ def runs_on(before: str, after: str) -> bool:
     """Whether a paragraph that ends one page goes on as the first of the next."""
     if _ENDS_SENTENCE.search(before[-10:]) or _ITEM.match(after) or _is_row(before[-200:]):
         return False
-    return columns(before[-200:]) >= 2 * _LONG_COLUMNS and bool(_GOES_ON.match(after) or _WIDE.match(before[-1:]))
+    return display_width(before[-200:]) >= 2 * _LONG_COLUMNS and bool(_GOES_ON.match(after) or _WIDE.match(before[-1:]))
 
 
 def rejoin(pieces: Sequence[str], words: frozenset[str]) -> str:
@@ -129,6 +129,6 @@ def _usual_width(widths: Sequence[int]) -> int:
     return sorted(widths)[int(len(widths) * 0.8)] if widths else 0
 
 
-def columns(text: str) -> int:
+def display_width(text: str) -> int:
     """Width in columns: a Chinese character takes two."""
     return len(text) if text.isascii() else len(text) + len(_WIDE.findall(text))

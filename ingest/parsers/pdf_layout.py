@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
 
-from ingest.parsers.paragraphs import columns
+from ingest.parsers.paragraphs import display_width
 from ingest.parsers.pdf_tables import tables, with_ruled_tables, with_units
 from ingest.parsers.pdf_words import Line, PageLines, rows
 
@@ -66,7 +66,7 @@ def plain(text: str) -> list[Text | Table]:
     lines = tuple(line for line in (" ".join(line.split()) for line in text.split("\n")) if line)
     if not lines:
         return []
-    widths = tuple(map(columns, lines))
+    widths = tuple(map(display_width, lines))
     return [Text(lines, widths, sorted(widths)[int(len(widths) * 0.8)])]
 
 
@@ -187,7 +187,7 @@ def _below(left: Sequence[Line], right: Sequence[Line]) -> list[Line]:
 
 def _is_prose(lines: Sequence[Line]) -> bool:
     """Whether most lines fill their column, as those of running text do."""
-    if len(lines) < _MIN_COLUMN_LINES or median(columns(line.text) for line in lines) < _PROSE_COLUMNS:
+    if len(lines) < _MIN_COLUMN_LINES or median(display_width(line.text) for line in lines) < _PROSE_COLUMNS:
         return False
     left, right = min(line.x0 for line in lines), max(line.x1 for line in lines)
     full = sum(1 for line in lines if line.x1 - line.x0 >= _PROSE_FILL * (right - left))

@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from statistics import median
 
+from ingest.parsers.paragraphs import display_width
 from ingest.parsers.pdf_words import Line, PageLines, Rule, rows
 
 _BULLET = re.compile(
@@ -21,6 +22,7 @@ _BEHIND = frozenset(("%", ")", ")%", "%)"))
 _CUT_OFF = frozenset((" $", " €", " £", " ¥"))
 _MAX_CELL_LINES = 12
 _MAX_TITLE_LINES = 3
+_MAX_TITLE = 32  # characters of half an em; longer lines are prose
 _STRIPES_APART = 2.0  # of their height: rows between two shaded ones
 _TITLES_ABOVE = 1.5  # of their height
 _TOUCHING = 3.0  # points between two pieces of one drawn line
@@ -57,6 +59,8 @@ def _titles_above(lines: Sequence[Line], xs: Sequence[float], top: float) -> lis
     ]
     for row in reversed(rows(line for line in fitting if line.middle < top)[-_MAX_TITLE_LINES:]):
         if len(row) < 2 or row[0].middle < top - _TITLES_ABOVE * row[0].height:
+            break
+        if any(display_width(line.text) > _MAX_TITLE for line in row):
             break
         titles += row
         top = min(line.y0 for line in row)
