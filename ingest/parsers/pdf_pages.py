@@ -101,34 +101,37 @@ class Pages:
         page = self._load(number)
         try:
             found = self._lines(page) if page is not None else PageLines(0, 0)
-            text, garbled = found.text, is_garbled(found.text)
-            by_pypdf, lost = "", 0
-            if garbled or found.characters < _FEW_CHARACTERS:
-                by_pypdf = self._text_by_pypdf(number, page is None)
-                lost = len("".join(by_pypdf.split()))
-                more = lost > _MUCH_MORE * len("".join(text.split()))
-                if by_pypdf and (more or garbled) and not is_garbled(by_pypdf):
-                    garbled = False
-                else:
-                    garbled = garbled or more
-                    by_pypdf = ""
-            if page is not None and (garbled or _is_picture(page, len((by_pypdf or text).strip()))):
+            by_pypdf, garbled, characters = self._second_opinion(found, number, page is None)
+            text = by_pypdf or found.text
+            if page is not None and (garbled or _is_picture(page, len(text.strip()))):
                 scanned = self._by_eye(page, number, started)
-                if scanned is not None and (garbled or len(scanned.text) >= len(by_pypdf or text)):
-                    if garbled and scanned.characters < _LOST_SHARE * max(found.characters, lost):
+                if scanned is not None and (garbled or len(scanned.text) >= len(text)):
+                    if garbled and scanned.characters < _LOST_SHARE * characters:
                         self._garbled.append(number + 1)
                     self._count_characters(scanned.text)
                     return scanned
             if garbled:
                 self._garbled.append(number + 1)
-            self._count_characters(by_pypdf or text)
+            self._count_characters(text)
             if by_pypdf:
                 self._by_pypdf.append(number + 1)
-                return by_pypdf
-            return found
+            return by_pypdf or found
         finally:
             if page is not None:
                 page.close()
+
+    def _second_opinion(self, found: PageLines, number: int, alone: bool) -> tuple[str, bool, int]:
+        """pypdf's text if it is better, whether there is only garbled text, and how many characters it has."""
+        garbled = is_garbled(found.text)
+        characters = len("".join(found.text.split()))
+        if not garbled and found.characters >= _FEW_CHARACTERS:
+            return "", False, characters
+        text = self._text_by_pypdf(number, alone)
+        more = len("".join(text.split())) > _MUCH_MORE * characters
+        characters = max(characters, len("".join(text.split())))
+        if text and (more or garbled) and not is_garbled(text):
+            return text, False, characters
+        return "", garbled or more, characters
 
     def _load(self, number: int) -> pypdfium2.PdfPage | None:
         if self._document is None:
