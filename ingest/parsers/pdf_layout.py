@@ -21,6 +21,7 @@ _GUTTERS_TRIED = 3
 _MAX_DEPTH = 6  # columns within columns
 _PROSE_FILL = 0.8  # of its column's width: lines of running text are this long
 _PROSE_COLUMNS = 24  # characters of half an em: cells are shorter
+_STRETCH_GAP = 0.7  # of the height: a table and the text under it are further apart than lines
 _WIDE_GAP = 3.0  # of the height: lines this far apart on one row do not belong together
 _PARAGRAPH_GAP = 1.35  # of the usual distance of two lines
 _OTHER_SIZE = 1.2  # lines of other heights are of different paragraphs
@@ -94,7 +95,8 @@ def _parts(lines: Sequence[Line], gutter: float, ordered: bool) -> Iterator[tupl
             yield whole, False
         left, right = _sides(columns, gutter)
         below = _below(left, right) if ordered else []
-        yield ([line for line in left if line not in below] if below else left), True
+        aside = set(map(id, below))
+        yield [line for line in left if id(line) not in aside], True
         yield right, True
         whole = below + after
     if whole:
@@ -152,11 +154,11 @@ def _in_columns(band: list[Line], gutter: float, ordered: bool) -> tuple[list[Li
 
 
 def _stretches(band: Sequence[Line]) -> list[list[Line]]:
-    """The lines of a band, from the top to the bottom, cut where nothing stands for a whole line."""
+    """The lines of a band, from the top to the bottom, cut where nothing stands for most of a line."""
     found: list[list[Line]] = []
     lowest: Line | None = None
     for line in sorted(band, key=lambda line: line.y0):
-        if lowest is None or line.y0 - lowest.y1 > min(line.height, lowest.height):
+        if lowest is None or line.y0 - lowest.y1 > _STRETCH_GAP * min(line.height, lowest.height):
             found.append([])
         found[-1].append(line)
         if lowest is None or line.y1 > lowest.y1:

@@ -18,6 +18,7 @@ _MAX_COORDINATE = 20_000.0  # points; pages of more than 7 m have no lines worth
 _GAP = 0.8  # of the line's height: wider than between words, so another cell, another column, or a tab
 _SAME_LINE = 0.45  # of the height: how far two centres may be apart
 _MAX_OBJECTS = 20_000
+_MOST_CHARACTERS = 60_000  # on a page; of a newspaper it has half as many
 _RULE = 3.0  # points: a thicker line is an area
 _SHORTEST_RULE = 6.0
 
@@ -95,6 +96,9 @@ def read_page(page: pypdfium2.PdfPage, max_characters: int) -> PageLines:
         found = PageLines(width, height, characters=count)
         if not 0 < count <= max_characters:
             return found
+        if count > _MOST_CHARACTERS:
+            found.lines = _without_places(textpage.get_text_range())
+            return found
         words, turned = _upright(list(_words(page, textpage)), found)
     finally:
         textpage.close()
@@ -104,6 +108,12 @@ def read_page(page: pypdfium2.PdfPage, max_characters: int) -> PageLines:
         if found.walls:
             found.lines = _lines(words, found.walls)
     return found
+
+
+def _without_places(text: str) -> list[Line]:
+    """The lines of a page that holds more than a page can, as if they stood under each other."""
+    lines = [line for line in text.replace("\ufffe", "-").split("\n") if line.strip()]
+    return [Line(line, 0, 12.0 * at, 6.0 * len(line), 12.0 * at + 10, at) for at, line in enumerate(lines)]
 
 
 def rows(lines: Iterable[Line]) -> list[list[Line]]:
