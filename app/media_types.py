@@ -30,9 +30,16 @@ class MediaType(StrEnum):
     JSON = "application/json"
     JSON_LINES = "application/jsonl"
     TEXT = "text/plain"
+    PNG = "image/png"
+    JPEG = "image/jpeg"
+    TIFF = "image/tiff"
+    WEBP = "image/webp"
 
 
-READABLE = "PDF, DOCX, PPTX, XLSX, ODT, EPUB, EML, CSV, JSON, HTML, Markdown and plain text can be read"
+READABLE = (
+    "PDF, DOCX, PPTX, XLSX, ODT, EPUB, EML, CSV, JSON, HTML, Markdown, plain text and images (PNG, JPEG, TIFF, WebP) "
+    "can be read"
+)
 
 _MARKUP_KINDS = {
     ".htm": MediaType.HTML,
@@ -106,6 +113,12 @@ _SIGNATURES = (
     (b"{\\rtf", "an RTF document"),
     (b"%!PS", "a PostScript document"),
 )
+_IMAGE_KINDS = {
+    "a PNG image": MediaType.PNG,
+    "a JPEG image": MediaType.JPEG,
+    "a TIFF image": MediaType.TIFF,
+    "a WebP image": MediaType.WEBP,
+}
 _MEMBER = b"PK\x03\x04"
 _MEMBER_HEADER_BYTES = 30
 _FOLDER_KINDS = {b"word": MediaType.DOCX, b"ppt": MediaType.PPTX, b"xl": MediaType.XLSX}
@@ -152,6 +165,9 @@ def detect(filename: str, head: bytes) -> MediaType:
     if head.startswith(_OLE):
         return _ole_kind(filename, extension, head)
     if not text:
+        image = _IMAGE_KINDS.get(_describe(head) or "")
+        if image and _BINARY_KINDS.get(extension, "a PNG image") in _IMAGE_KINDS:  # its name says nothing else
+            return image
         raise _refusal(filename, extension, _describe(head) or "a binary file of an unknown kind")
     return _text_kind(filename, extension, head)
 

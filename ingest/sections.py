@@ -66,6 +66,7 @@ class Limits:
     max_pages: int = 5000
     max_characters: int = 50_000_000  # of text: a shelf of books
     max_nesting: int = 2  # files within files, such as the attachments of a mail that is attached to a mail
+    seconds: float = 120.0  # on the clock; a parser that may come near tells how far it came
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,7 +97,7 @@ def test_head_inside_character() -> None:
         ("report.pdf", b"MZ\x90\x00\x03\x00\x00\x00\x04", "report.pdf is not a PDF but a Windows program"),
         ("report.pdf", b"\x89PNG\r\n\x1a\n\x00", "report.pdf is not a PDF but a PNG image"),
         ("report.pdf", b"only words", "report.pdf is not a PDF but plain text"),
-        ("photo.jpg", b"\xff\xd8\xff\xe0", "photo.jpg is a JPEG image, which cannot be read"),
+        ("photo.gif", b"GIF89a\x00", "photo.gif is a GIF image, which cannot be read"),
         ("a.xlsx", b"name,days", "a.xlsx is not an Excel workbook but plain text"),
         ("a.xls", b"<html><table>", "a.xls is not an Excel workbook but plain text"),
         ("a.eml", b"only words", "a.eml is not an e-mail message but plain text"),

@@ -16,6 +16,7 @@ from ingest.parsers.docx import parse_docx
 from ingest.parsers.eml import parse_eml
 from ingest.parsers.epub import parse_epub
 from ingest.parsers.html import parse_html
+from ingest.parsers.image import parse_image
 from ingest.parsers.json import parse_json
 from ingest.parsers.markdown import parse_markdown
 from ingest.parsers.odt import parse_odt
@@ -47,6 +48,10 @@ PARSERS: Mapping[str, Callable[[Source, Limits], Parsed]] = {
     MediaType.JSON: parse_json,
     MediaType.JSON_LINES: parse_json,
     MediaType.TEXT: parse_text,
+    MediaType.PNG: parse_image,
+    MediaType.JPEG: parse_image,
+    MediaType.TIFF: parse_image,
+    MediaType.WEBP: parse_image,
 }
 
 

@@ -29,7 +29,7 @@ _LONGEST_MESSAGE = 2000
 
 def main() -> None:
     settings = json.loads(sys.argv[1])
-    limits = Limits(settings["pages"], settings["max_characters"])
+    limits = Limits(settings["pages"], settings["max_characters"], seconds=settings["seconds"])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the worker decides when to stop
     logging.disable(logging.CRITICAL)  # libraries comment on every damaged object
     replies = os.fdopen(os.dup(1), "wb")

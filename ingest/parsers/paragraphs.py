@@ -14,6 +14,7 @@ _ITEM = re.compile(
 )
 _SECTION_NUMBER = re.compile(r"\d{1,2}(?:\.\d{1,2}){1,3}")
 _NUMBER = re.compile(r"[\d.,%$€¥£()（）+\-–—]*\d[\d.,%()（）\-–—]*")
+_CHINESE_CLAUSE = re.compile("[，。；]")  # numbers in a Chinese sentence may stand between spaces, as in a row
 _ENDS_SENTENCE = re.compile(r"[.!?。！？：:；;…][\"'”’)\]）」』]*$")
 _ENDS_OPEN = re.compile(r"[,，、(（《“\[–—-]$")
 _GOES_ON = re.compile(r"[a-zà-ÿ,;，。、；：！？）)》”\]]")
@@ -36,7 +37,7 @@ def vocabulary(texts: Iterable[str]) -> frozenset[str]:
 
 def join_lines(lines: Sequence[str], words: frozenset[str] = frozenset()) -> list[str]:
     """The paragraphs of one page, in order, from its printed lines. `words` is the document's vocabulary."""
-    widths = [_columns(line) for line in lines]
+    widths = [display_width(line) for line in lines]
     usual = _usual_width(widths)
     paragraphs: list[list[str]] = []
     width = 0  # of the last line; fragments of one printed line add up
@@ -50,7 +51,18 @@ def join_lines(lines: Sequence[str], words: frozenset[str] = frozenset()) -> lis
         else:
             paragraphs.append([line])
             width = widths[at]
-    return [_join(pieces, words) for pieces in paragraphs]
+    return [rejoin(pieces, words) for pieces in paragraphs]
+
+
+def join_printed(lines: Sequence[str], widths: Sequence[int], usual: int, words: frozenset[str]) -> list[str]:
+    """Like `join_lines`, for lines whose widths were measured; `usual` is that of a full line, all in half an em."""
+    paragraphs = [[lines[0]]]
+    for before, width, line in zip(lines, widths, lines[1:], strict=False):
+        if _continues(before, width, line, usual):
+            paragraphs[-1].append(line)
+        else:
+            paragraphs.append([line])
+    return [rejoin(pieces, words) for pieces in paragraphs]
 
 
 def joint(before: str, after: str) -> str:
@@ -64,10 +76,10 @@ def runs_on(before: str, after: str) -> bool:
     """Whether a paragraph that ends one page goes on as the first of the next."""
     if _ENDS_SENTENCE.search(before[-10:]) or _ITEM.match(after) or _is_row(before[-200:]):
         return False
-    return _columns(before[-200:]) >= 2 * _LONG_COLUMNS and bool(_GOES_ON.match(after) or _WIDE.match(before[-1:]))
+    return display_width(before[-200:]) >= 2 * _LONG_COLUMNS and bool(_GOES_ON.match(after) or _WIDE.match(before[-1:]))
 
 
-def _join(pieces: Sequence[str], words: frozenset[str]) -> str:
+def rejoin(pieces: Sequence[str], words: frozenset[str]) -> str:
     """One paragraph from its printed lines, as a reader would read them across the line breaks."""
     parts = [pieces[0]]
     for line in pieces[1:]:
@@ -102,6 +114,8 @@ def _continues(before: str, width: int, line: str, usual: int) -> bool:
 def _is_row(line: str) -> bool:
     """Whether the line is a row of a table: it ends with two numbers, or with one and two fifths of it are numbers."""
     cells = line.split()
+    if _CHINESE_CLAUSE.search(line):
+        return False
     if len(cells) < 2 or not _NUMBER.fullmatch(cells[-1]):
         return False
     if _NUMBER.fullmatch(cells[-2]):
@@ -115,6 +129,6 @@ def _usual_width(widths: Sequence[int]) -> int:
     return sorted(widths)[int(len(widths) * 0.8)] if widths else 0
 
 
-def _columns(text: str) -> int:
+def display_width(text: str) -> int:
     """Width in columns: a Chinese character takes two."""
     return len(text) if text.isascii() else len(text) + len(_WIDE.findall(text))

@@ -123,8 +123,8 @@ def test_cut_file(read, share: float) -> None:  # type: ignore[no-untyped-def]
 
 
 def test_no_text(read) -> None:  # type: ignore[no-untyped-def]
-    """A PDF without text says so, and what it may be."""
-    with pytest.raises(EmptyDocument, match="scans"):
+    """A PDF without text says so."""
+    with pytest.raises(EmptyDocument, match="pages are empty"):
         read(files.pdf([[], []]))
 
 

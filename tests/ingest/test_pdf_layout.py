@@ -1,0 +1,183 @@
+"""What stands where on a PDF's page: columns, tables, headers and footers, turned pages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from printed import WIDTH, drawn, write
+from reportlab.pdfgen.canvas import Canvas
+
+from app.media_types import MediaType
+from ingest.parsers import parse
+from ingest.sections import Parsed, assemble
+
+LEFT = [
+    "The left column holds the beginning of",
+    "the text, and each of its lines is about as",
+    "wide as the column, which is what tells",
+    "running text from the cells of a table.",
+    "It ends with a word that goes on in inter-",
+]
+RIGHT = [
+    "national spelling at the top of the right",
+    "column, where the reader goes on after he",
+    "has come to the end of the left one, and",
+    "not before, because no line of one column",
+    "belongs to the line beside it.",
+]
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Callable[[bytes], Parsed]:
+    def read(data: bytes) -> Parsed:
+        path = tmp_path / "file.pdf"
+        path.write_bytes(data)
+        return parse(path, MediaType.PDF)
+
+    return read
+
+
+def text_of(parsed: Parsed) -> str:
+    return assemble(parsed.sections)[0]
+
+
+@pytest.mark.parametrize("row_by_row", [False, True], ids=["column by column", "row by row"])
+def test_columns(read, row_by_row: bool) -> None:  # type: ignore[no-untyped-def]
+    """Columns are read one after the other, in whatever order the file draws their lines."""
+
+    def draw(canvas: Canvas) -> None:
+        write(canvas, ["A title that runs across both of the columns, and is read before them"])
+        if row_by_row:
+            for at, (left, right) in enumerate(zip(LEFT, RIGHT, strict=True)):
+                write(canvas, [left], y=720 - 14 * at)
+                write(canvas, [right], x=320, y=720 - 14 * at)
+        else:
+            write(canvas, LEFT, y=720)
+            write(canvas, RIGHT, x=320, y=720)
+        write(canvas, ["A short heading below"], y=600)
+
+    text = text_of(read(drawn(draw)))
+    assert "goes on in international spelling" in text
+    assert text.index("A title") < text.index("left column") < text.index("beside it.") < text.index("A short heading")
+
+
+def test_table_without_lines(read) -> None:  # type: ignore[no-untyped-def]
+    """Cells that stand under each other make a table; each of its rows is a line."""
+
+    def draw(canvas: Canvas) -> None:
+        write(canvas, ["The days of leave are these, by grade and year of service in the company:"])
+        for at, row in enumerate([("Grade", "2023", "2024"), ("Junior", "15", "16"), ("Senior grade", "20", "")]):
+            for column, cell in enumerate(row):
+                write(canvas, [cell], x=72 + 120 * column, y=730 - 14 * at)
+        write(canvas, ["After the table the text goes on as if there had been none."], y=660)
+
+    assert text_of(read(drawn(draw))).split("\n") == [
+        "The days of leave are these, by grade and year of service in the company:",
+        "Grade | 2023 | 2024",
+        "Junior | 15 | 16",
+        "Senior grade | 20",
+        "After the table the text goes on as if there had been none.",
+    ]
+
+
+def test_table_with_lines(read) -> None:  # type: ignore[no-untyped-def]
+    """Where cells are drawn, the lines of one cell stay together, however narrow the columns are."""
+    rows = [
+        (["Grade"], ["Days"], ["Remark"]),
+        (["Junior"], ["15"], ["from the first year", "on, by months"]),
+        (["Head of", "department"], ["25"], ["agreed"]),
+    ]
+
+    def draw(canvas: Canvas) -> None:
+        y = 760.0
+        for row in rows:
+            for column, cell in enumerate(row):
+                canvas.rect(72 + 62 * column, y - 34, 62 if column < 2 else 130, 34)
+                write(canvas, cell, x=74 + 62 * column, y=y - (12 if len(cell) > 1 else 20))
+            y -= 34
+
+    assert text_of(read(drawn(draw))).split("\n") == [
+        "Grade | Days | Remark",
+        "Junior | 15 | from the first year on, by months",
+        "Head of department | 25 | agreed",
+    ]
+
+
+def test_long_table(read) -> None:  # type: ignore[no-untyped-def]
+    """A long table is a section of its own that knows its header row."""
+    rows = [("Region", "Sales"), *((f"Region number {n}", f"{n},100") for n in range(1, 12))]
+
+    def draw(canvas: Canvas) -> None:
+        write(canvas, ["Sales by region, in thousands."])
+        for at, row in enumerate(rows):
+            for column, cell in enumerate(row):
+                write(canvas, [cell], x=72 + 200 * column, y=700 - 14 * at)
+
+    before, table = read(drawn(draw)).sections
+    assert (before.text, before.header) == ("Sales by region, in thousands.", "")
+    assert table.header == "Region | Sales"
+    assert table.text.split("\n") == [" | ".join(row) for row in rows]
+
+
+def test_list_is_no_table(read) -> None:  # type: ignore[no-untyped-def]
+    """Numbers that stand apart from their items do not make a table."""
+
+    def draw(canvas: Canvas) -> None:
+        for at in range(4):
+            write(canvas, [f"{at + 1}."], y=760 - 14 * at)
+            write(canvas, [f"Item that is number {at + 1} of the list"], x=100, y=760 - 14 * at)
+
+    assert "|" not in text_of(read(drawn(draw)))
+
+
+def test_headers_and_footers(read) -> None:  # type: ignore[no-untyped-def]
+    """What repeats at the edge of pages stays once; page numbers go; numbers of chapters and years stay."""
+
+    def page(number: int) -> Callable[[Canvas], None]:
+        def draw(canvas: Canvas) -> None:
+            write(canvas, ["Handbook of the Institute, 2026"], y=810, size=9)
+            write(canvas, [f"Rule {number * 7}", f"The text of page {['one', 'two', 'three', 'four'][number]}."], y=760)
+            write(canvas, [f"Page {number + 5} of 20"], x=WIDTH / 2, y=30, size=9)
+
+        return draw
+
+    parsed = read(drawn(*(page(number) for number in range(4))))
+    text = text_of(parsed)
+    assert text.count("Handbook of the Institute, 2026") == 1
+    assert "of 20" not in text
+    assert [section.text.split("\n")[-2:] for section in parsed.sections][1:] == [
+        ["Rule 7", "The text of page two."],
+        ["Rule 14", "The text of page three."],
+        ["Rule 21", "The text of page four."],
+    ]
+
+
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+@pytest.mark.parametrize("sideways", [False, True], ids=["turned page", "turned text"])
+def test_turned(read, degrees: int, sideways: bool) -> None:  # type: ignore[no-untyped-def]
+    """A turned page, and text that is drawn sideways on an upright one, are read as on any page."""
+    lines = ["The first line of a page that was turned goes on", "with the second line, which comes after it."]
+
+    def draw(canvas: Canvas) -> None:
+        if sideways:
+            canvas.translate(300, 400)
+            canvas.rotate(degrees)
+            write(canvas, lines, x=-150, y=0)
+        else:
+            canvas.setPageRotation(degrees)
+            write(canvas, lines)
+
+    assert text_of(read(drawn(draw))) == " ".join(lines)
+
+
+def test_margin(read) -> None:  # type: ignore[no-untyped-def]
+    """A stamp that runs up the margin comes after the page, in one piece."""
+
+    def draw(canvas: Canvas) -> None:
+        write(canvas, LEFT[:3], x=120)
+        canvas.rotate(90)
+        write(canvas, ["arXiv:2312.16176v1 of December"], x=300, y=-40)
+
+    assert text_of(read(drawn(draw))).split("\n")[-1] == "arXiv:2312.16176v1 of December"
