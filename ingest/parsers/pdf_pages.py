@@ -17,7 +17,7 @@ from ingest.parsers.pdf_layout import Table, Text, blocks, plain
 from ingest.parsers.pdf_quality import is_garbled
 from ingest.parsers.pdf_running import without_running_lines
 from ingest.parsers.pdf_words import PageLines, read_page
-from ingest.sections import HIDDEN_CHARACTERS, Limits, hides_characters
+from ingest.sections import Limits
 
 _FEW_CHARACTERS = 600  # on a page: pypdf is asked too, which takes it some milliseconds
 _MUCH_MORE = 1.3  # as many characters as PDFium has found: it has lost text
@@ -43,7 +43,6 @@ class Pages:
         if not self._count and reader is not None:
             self._count = len(reader.pages)
         self._characters = 0
-        self._hides = False
         self._unreadable: list[int] = []
         self._by_pypdf: list[int] = []
         self._by_ocr: list[int] = []
@@ -87,8 +86,7 @@ class Pages:
             (self._without_ocr, f"without text that could be read; to read images, {ocr.MISSING}"),
             (self._garbled, "garbled: the fonts do not tell which letters they show"),
         )
-        lines = [f"{_name(pages)} {_is(pages)} {what}." for pages, what in told if pages]
-        return tuple([HIDDEN_CHARACTERS, *lines] if self._hides else lines)
+        return tuple(f"{_name(pages)} {_is(pages)} {what}." for pages, what in told if pages)
 
     def reason_for_nothing(self) -> IngestionError:
         """Why no page has text."""
@@ -110,11 +108,11 @@ class Pages:
                 if scanned is not None and (garbled or len(scanned.text) >= len(text)):
                     if garbled and scanned.characters < _LOST_SHARE * characters:
                         self._garbled.append(number + 1)
-                    self._take_note(scanned.text)
+                    self._count_characters(scanned.text)
                     return scanned
             if garbled:
                 self._garbled.append(number + 1)
-            self._take_note(text)
+            self._count_characters(text)
             if by_pypdf:
                 self._by_pypdf.append(number + 1)
             return by_pypdf or found
@@ -182,8 +180,7 @@ class Pages:
                 self._unfinished.append(number + 1)
             return unfinished.page
 
-    def _take_note(self, text: str) -> None:
-        self._hides = self._hides or hides_characters(text)
+    def _count_characters(self, text: str) -> None:
         self._characters += len(text)
         if self._characters > self._limits.max_characters:
             raise DocumentTooExpensive("The file holds more text than is allowed.")
