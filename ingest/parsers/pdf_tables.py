@@ -78,16 +78,16 @@ def with_units(cells: Sequence[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
         for at in range(len(row) - 1):
             if row[at][-2:] in _CUT_OFF and row[at + 1]:  # it stood closer to the number before
                 row[at], row[at + 1] = row[at][:-2], f"{row[at][-1]} {row[at + 1]}"
-    for at in range(len(table[0]) - 1, -1, -1):
-        column = {row[at] for row in table} - {""}
-        if not column or len(table[0]) < 3:
+    for at in range(len(table[0]) - 2, -1, -1):
+        pairs = [(row[at], row[at + 1]) for row in table if row[at] and row[at + 1]]
+        if len(table[0]) < 3 or not pairs:
             continue
-        if column <= _BEFORE and at + 1 < len(table[0]):
+        if all(sign in _BEFORE for sign, _ in pairs):
             for row in table:
                 row[at : at + 2] = [f"{row[at]} {row[at + 1]}".strip()]
-        elif column <= _BEHIND and at:
+        elif all(sign in _BEHIND for _, sign in pairs):
             for row in table:
-                row[at - 1 : at + 1] = [row[at - 1] + row[at]]
+                row[at : at + 2] = [row[at] + row[at + 1]]
     return tuple(map(tuple, table))
 
 
