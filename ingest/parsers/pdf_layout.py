@@ -9,7 +9,8 @@ from itertools import pairwise
 from statistics import median
 
 from ingest.parsers.paragraphs import display_width
-from ingest.parsers.pdf_tables import tables, with_ruled_tables, with_units
+from ingest.parsers.pdf_drawn_tables import with_drawn_tables
+from ingest.parsers.pdf_tables import tables, with_units
 from ingest.parsers.pdf_words import Line, PageLines, rows
 
 _MIN_GUTTER = 5.0  # points between two columns
@@ -55,7 +56,7 @@ class Table:
 def blocks(page: PageLines) -> list[Text | Table]:
     """What a reader would read on the page, in his order."""
     found: list[Text | Table] = []
-    lines = with_ruled_tables(page)
+    lines = with_drawn_tables(page)
     for region in _columns(lines, page.ordered) if lines else ():
         for at, block in enumerate(_region_blocks(region, page)):
             found.append(replace(block, may_go_on=True) if at == 0 and isinstance(block, Text) and found else block)
