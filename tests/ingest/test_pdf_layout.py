@@ -64,6 +64,22 @@ def test_columns(read, row_by_row: bool) -> None:  # type: ignore[no-untyped-def
     assert text.index("A title") < text.index("left column") < text.index("beside it.") < text.index("A short heading")
 
 
+def test_table_of_contents(read) -> None:  # type: ignore[no-untyped-def]
+    """The entries of a table of contents in two columns stay lines, whatever their indent."""
+
+    def draw(canvas: Canvas) -> None:
+        for x, first in ((72, 0), (310, 10)):
+            for at in range(10):
+                indent = 14 * (at % 3)
+                dots = "." * (60 - at % 3 * 4)
+                write(
+                    canvas, [f"Chapter {first + at:02} {dots} {first + at + 5}"], x=x + indent, y=760 - 14 * at, size=9
+                )
+
+    lines = text_of(read(drawn(draw))).split("\n")
+    assert [line.split(" .")[0] for line in lines] == [f"Chapter {at:02}" for at in range(20)]
+
+
 def test_table_without_lines(read) -> None:  # type: ignore[no-untyped-def]
     """Cells that stand under each other make a table; each of its rows is a line."""
 
