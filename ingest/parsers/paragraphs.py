@@ -14,6 +14,7 @@ _ITEM = re.compile(
 )
 _SECTION_NUMBER = re.compile(r"\d{1,2}(?:\.\d{1,2}){1,3}")
 _NUMBER = re.compile(r"[\d.,%$€¥£()（）+\-–—]*\d[\d.,%()（）\-–—]*")
+_LEADERS = re.compile(r"(?:\. ?|…|·){4,}\s*[\divxlc]+$")  # an entry of a table of contents, with its page
 _CHINESE_CLAUSE = re.compile("[，。；]")  # numbers in a Chinese sentence may stand between spaces, as in a row
 _ENDS_SENTENCE = re.compile(r"[.!?。！？：:；;…][\"'”’)\]）」』]*$")
 _ENDS_OPEN = re.compile(r"[,，、(（《“\[–—-]$")
@@ -104,7 +105,7 @@ def _keeps_hyphen(first: str, second: str, words: frozenset[str]) -> bool:
 def _continues(before: str, width: int, line: str, usual: int) -> bool:
     if _SECTION_NUMBER.fullmatch(before):
         return not _is_row(line)
-    if _ITEM.match(line) or _is_row(before) or _is_row(line):
+    if _ITEM.match(line) or _is_row(before) or _is_row(line) or _LEADERS.search(before[-80:]):
         return False
     if _ENDS_OPEN.search(before) or _GOES_ON.match(line):
         return True

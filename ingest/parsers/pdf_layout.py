@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
 
 from ingest.parsers.paragraphs import display_width
-from ingest.parsers.pdf_tables import tables, with_ruled_tables, with_units
+from ingest.parsers.pdf_drawn_tables import with_drawn_tables
+from ingest.parsers.pdf_tables import tables, with_units
 from ingest.parsers.pdf_words import Line, PageLines, rows
 
 _MIN_GUTTER = 5.0  # points between two columns
@@ -55,7 +56,7 @@ class Table:
 def blocks(page: PageLines) -> list[Text | Table]:
     """What a reader would read on the page, in his order."""
     found: list[Text | Table] = []
-    lines = with_ruled_tables(page)
+    lines = with_drawn_tables(page)
     for region in _columns(lines, page.ordered) if lines else ():
         for at, block in enumerate(_region_blocks(region, page)):
             found.append(replace(block, may_go_on=True) if at == 0 and isinstance(block, Text) and found else block)
@@ -106,18 +107,21 @@ def _parts(lines: Sequence[Line], gutter: float, ordered: bool) -> Iterator[tupl
 def _gutters(lines: Sequence[Line]) -> list[float]:
     """Where many lines begin, with many others further left and few across; the best first."""
     starts, ends = sorted(line.x0 for line in lines), sorted(line.x1 for line in lines)
-    found: list[tuple[float, float]] = []
+    found: dict[float, float] = {}  # place → how good it is
     for at in range(len(starts) - _MIN_COLUMN_LINES + 1):
         x = starts[at]
         together = bisect_right(starts, x + _ALIGNED) - at
         if together < _MIN_COLUMN_LINES or (at and x - starts[at - 1] < _ALIGNED):
             continue
         on_the_left = bisect_right(ends, x - _MIN_GUTTER)
-        fewer = min(on_the_left, len(lines) - at)
-        crossing = at - on_the_left
+        # What begins between the last of these and `x` is of the same column, where others are indented.
+        begin = bisect_left(starts, ends[on_the_left - 1] + _MIN_GUTTER) if on_the_left else 0
+        fewer = min(on_the_left, len(lines) - begin)
+        crossing = begin - on_the_left
         if fewer >= _MIN_COLUMN_LINES and crossing <= _MAX_CROSSING * fewer:
-            found.append((min(fewer, 2 * together) / (1 + crossing), x - _MIN_GUTTER / 2))
-    return [gutter for _, gutter in sorted(found, reverse=True)]
+            gutter = starts[begin] - _MIN_GUTTER / 2
+            found[gutter] = max(found.get(gutter, 0.0), min(fewer, 2 * together) / (1 + crossing))
+    return sorted(found, key=lambda gutter: -found[gutter])
 
 
 def _bands(lines: Sequence[Line], gutter: float) -> Iterator[tuple[list[Line], bool]]:

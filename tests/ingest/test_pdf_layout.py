@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import sample_files as files
 from printed import WIDTH, drawn, write
 from reportlab.pdfgen.canvas import Canvas
 
@@ -61,6 +62,22 @@ def test_columns(read, row_by_row: bool) -> None:  # type: ignore[no-untyped-def
     text = text_of(read(drawn(draw)))
     assert "goes on in international spelling" in text
     assert text.index("A title") < text.index("left column") < text.index("beside it.") < text.index("A short heading")
+
+
+def test_table_of_contents(read) -> None:  # type: ignore[no-untyped-def]
+    """The entries of a table of contents in two columns stay lines, whatever their indent."""
+
+    def draw(canvas: Canvas) -> None:
+        for x, first in ((72, 0), (310, 10)):
+            for at in range(10):
+                indent = 14 * (at % 3)
+                dots = "." * (60 - at % 3 * 4)
+                write(
+                    canvas, [f"Chapter {first + at:02} {dots} {first + at + 5}"], x=x + indent, y=760 - 14 * at, size=9
+                )
+
+    lines = text_of(read(drawn(draw))).split("\n")
+    assert [line.split(" .")[0] for line in lines] == [f"Chapter {at:02}" for at in range(20)]
 
 
 def test_table_without_lines(read) -> None:  # type: ignore[no-untyped-def]
@@ -181,3 +198,56 @@ def test_margin(read) -> None:  # type: ignore[no-untyped-def]
         write(canvas, ["arXiv:2312.16176v1 of December"], x=300, y=-40)
 
     assert text_of(read(drawn(draw))).split("\n")[-1] == "arXiv:2312.16176v1 of December"
+
+
+def test_statement(read) -> None:  # type: ignore[no-untyped-def]
+    """Signs of currency stay with their numbers; titles of columns belong to a table of which the rows are shaded."""
+    rows = [(f"Item {n} of the statement", "$", f"{n},100", "$", f"{n},200") for n in range(1, 8)]
+
+    def draw(canvas: Canvas) -> None:
+        write(canvas, ["As of June 30,"], y=714)
+        write(canvas, ["2024"], x=330, y=714)
+        write(canvas, ["2023"], x=430, y=714)
+        for at, row in enumerate(rows):
+            for x, end, cell in zip((72, 300, 312, 400, 412), (300, 312, 400, 412, 500), row, strict=True):
+                canvas.setFillGray(0.9 if at % 2 == 0 else 1)
+                if at % 2 == 0:
+                    canvas.rect(x, 696 - 14 * at, end - x, 14, stroke=0, fill=1)
+                canvas.setFillGray(0)
+                write(canvas, [cell], x=x + 2, y=700 - 14 * at)
+
+    (table,) = read(drawn(draw)).sections
+    assert table.header == "As of June 30, | 2024 | 2023"
+    assert table.text.split("\n")[1:] == [f"{row[0]} | $ {row[2]} | $ {row[4]}" for row in rows]
+
+
+def test_page_number_under_the_text(read) -> None:  # type: ignore[no-untyped-def]
+    """A page number goes even where it follows the end of the text, wherever that is; other numbers stay."""
+
+    def page(number: int) -> Callable[[Canvas], None]:
+        def draw(canvas: Canvas) -> None:
+            write(canvas, [f"Text of section {name}" for name in "abc"], y=700 - 90 * number)
+            write(canvas, [str(number + 1)], x=WIDTH / 2, y=600 - 90 * number)
+
+        return draw
+
+    parsed = read(drawn(*(page(number) for number in range(4))))
+    assert [section.text.split("\n")[-1] for section in parsed.sections] == ["Text of section c"] * 4
+
+
+def test_more_characters_than_a_page_holds(read) -> None:  # type: ignore[no-untyped-def]
+    """A page of very many characters is read in the order of the file, without looking for places."""
+
+    def draw(canvas: Canvas) -> None:
+        canvas.setFont("Helvetica", 1)
+        for at in range(700):
+            canvas.drawString(10, 830 - at, f"line {at:03} " + "many small words " * 6)
+
+    text = text_of(read(drawn(draw)))
+    assert text.index("line 000") < text.index("line 350") < text.index("line 699")
+
+
+def test_hidden_characters(read) -> None:  # type: ignore[no-untyped-def]
+    """A person is told of characters that nobody sees."""
+    parsed = read(files.pdf([["年假\u200b十五天，见第三条。"]]))
+    assert text_of(parsed) == "年假十五天，见第三条。"
