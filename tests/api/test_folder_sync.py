@@ -143,7 +143,7 @@ def test_what_is_no_document_is_skipped_with_its_reason(syncing: Syncing, tmp_pa
     syncing.write(".git/config", "hidden")
     syncing.write("drafts/b.txt", "A draft.")
     syncing.write("noise.log", "Noise.")
-    syncing.write("photo.png", b"\x89PNG\r\n\x1a\n\x00")
+    syncing.write("photo.gif", b"GIF89a\x00\x01")
     syncing.write("empty.txt", "")
     (syncing.root / "link.txt").symlink_to(tmp_path / "outside.txt")
     (syncing.root / "inside.txt").symlink_to(syncing.root / "a.txt")
