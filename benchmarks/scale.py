@@ -138,7 +138,7 @@ def _dense_leg(directory: Path, corpus: Corpus, size: int) -> dict[str, Any]:
         collection = get_collection(connection, COLLECTION)
         everything = IdSet(live_ranges(connection, collection.id), everything=True)
         ids = chunk_ids(connection, collection.id)
-    index = LocalIndex(directory / "index" / collection.id, DIMENSION)
+    index = _index(directory)
     snapshot, exact = index.snapshot(), corpus.exact(size, _TOP)
     dense, lexical, shares = [], [], []
     for at, vector in enumerate(corpus.question_vectors):
