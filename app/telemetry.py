@@ -21,7 +21,6 @@ STAGE_SECONDS = Histogram("footnote_stage_seconds", "Time spent in a stage.", ["
 REQUEST_SECONDS = Histogram(
     "footnote_request_seconds", "Time to the end of the response.", ["route", "status"], buckets=_BUCKETS
 )
-KEPT_EMBEDDINGS = Counter("footnote_kept_embeddings_total", "Chunks of new versions that were not embedded again.")
 ANSWERS = Counter("footnote_answers_total", "Answers given.", ["mode", "outcome"])
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from app import telemetry
 from app.embedding import Embedder, Embedders, Vectors
 from app.errors import EmptyDocument, LeaseLost
 from app.failpoints import failpoint
@@ -169,7 +168,6 @@ class Pipeline:
             with timed("embed"):
                 vectors[part] = embedder.embed_documents([texts[i] for i in part])
         failpoint("job.embedded")
-        telemetry.KEPT_EMBEDDINGS.inc(len(texts) - len(new))
         parts = np.split(vectors, np.cumsum([len(each.chunks) for each in prepared])[:-1])
         return [
             Embedded(each, part, sum(chunk.indexed_text in known for chunk in each.chunks))
