@@ -59,7 +59,7 @@ $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 		{ echo "Footnote needs Python 3.11 to 3.13, but $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12"; exit 1; }
 	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV)
-	@echo "Installing Footnote and what it needs into $(VENV): about 1.9 GB, a few minutes"
+	@echo "Installing Footnote and what it needs into $(VENV): about 2 GB, a few minutes"
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --editable '.[dev]'
 	@touch $@
 
