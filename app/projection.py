@@ -215,7 +215,7 @@ class Projection:
         index = self.index(collection)
         if index is None:
             return False
-        quantization = Quantization(collection.settings.get("quantization") or Quantization.INT8)
+        quantization = Quantization(collection.setting("quantization", Quantization.INT8))
         try:
             if index.merge(MergePolicy(self._clustered_from, quantization), should_stop):
                 return True

@@ -72,7 +72,7 @@ def run_trial(
     if process.returncode < 0:
         return Outcome(None, f"the process died of {signal.Signals(-process.returncode).name}", crashed=True)
     if process.returncode:
-        return Outcome(None, _last_line(errors))
+        return Outcome(None, _last_line(errors.replace(str(folder), "its folder")))
     report: dict[str, Any] = json.loads(output.splitlines()[-1])
     return Outcome(report)
 

@@ -107,8 +107,7 @@ class Answerer:
         return self._generator
 
     def _threshold(self, collection: Collection) -> float:
-        own = collection.settings.get("answer_threshold")
-        return self._settings.answer_threshold if own is None else float(own)
+        return collection.setting("answer_threshold", self._settings.answer_threshold)
 
     async def _speak(self, draft: Draft, generator: Generator, task: Task) -> AsyncGenerator[Event, None]:
         """Pass a generator's text on, and the citations of each sentence as soon as it is complete."""

@@ -122,7 +122,8 @@ async def _fetch(
     if services.fetcher is None:
         raise FetchingDisabled(param="url")
     core = services.core
-    await run_in_threadpool(read_collection, core, upload.collection)  # before anything is fetched in vain
+    if document_id is None:  # before anything is fetched in vain
+        await run_in_threadpool(read_collection, core, upload.collection)
     fetched = await unless_client_leaves(request, services.fetcher.fetch(upload.url, writer.write))
     filename = filename_of(fetched.content_disposition or b"") or display_name(fetched.name)
 

@@ -180,10 +180,9 @@ class Retriever:
         return [_retrieval(each, stored[each.collection.id]) for each in found]
 
     def _search(self, request: _Request, collection: Collection, index: IndexSnapshot | None, allowed: IdSet) -> _Found:
-        weight = collection.settings.get("dense_weight")
-        dense_weight = DENSE_WEIGHT * request.coverage if weight is None else float(weight)
-        top_k = request.top_k or int(collection.settings.get("top_k") or self._top_k)
-        limit = int(collection.settings.get("candidates") or self._candidates)
+        dense_weight = collection.setting("dense_weight", DENSE_WEIGHT * request.coverage)
+        top_k = request.top_k or collection.setting("top_k", self._top_k)
+        limit = collection.setting("candidates", self._candidates)
         candidates: list[Candidate] = []
         if index is not None and len(allowed):
             if index.sequence < allowed.last and not request.is_last_try:

@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from app.errors import DocumentNotFound, VersionNotFound, VersionNotReady
 from app.failpoints import failpoint
-from app.store.collections import advance_sequence
+from app.store.collections import advance_sequence, get_collection_by_id
 from app.store.tables import collections, documents, jobs, metadata_values, removals, versions
 from app.types import Document, DocumentStatus
 
@@ -356,20 +356,15 @@ def _drop_superseded(connection: Connection, document_id: str) -> None:
 
 def _retire(connection: Connection, document: Document) -> None:
     """The version that answered until now is kept, behind the others that are; the oldest goes."""
-    settings = connection.scalar(select(collections.c.settings).where(collections.c.id == document.collection_id)) or {}
-    keep = settings.get("keep_versions")
-    _remove_from_index(
-        connection,
-        document.collection_id,
-        (versions.c.document_id == document.id) & (versions.c.version == document.live_version),
-    )
-    retired = update(versions).where(versions.c.document_id == document.id, versions.c.version == document.live_version)
-    connection.execute(retired.values(is_retired=True))
+    keep = get_collection_by_id(connection, document.collection_id).setting("keep_versions", KEEP_VERSIONS)
+    before = (versions.c.document_id == document.id) & (versions.c.version == document.live_version)
+    _remove_from_index(connection, document.collection_id, before)
+    connection.execute(update(versions).where(before).values(is_retired=True))
     kept = (
         select(versions.c.version)
         .where(versions.c.document_id == document.id, versions.c.is_retired)
         .order_by(versions.c.version.desc())
-        .offset(KEEP_VERSIONS if keep is None else int(keep))
+        .offset(keep)
     )
     too_old = connection.scalars(kept).all()
     _delete_versions(connection, document.collection_id, document.id, versions.c.version.in_(too_old))

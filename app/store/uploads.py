@@ -51,14 +51,15 @@ def accept(
     content = documents.NewVersion(filename, media_type, writer.bytes, writer.sha256)
     with database.write() as connection:
         database.lock_blobs(connection)
-        found = get_collection(connection, collection)
+        known: Document | None = None
         if document_id is not None:
-            known: Document | None = documents.get_document(connection, document_id)
-        elif external_id:
-            known = documents.find_by_external_id(connection, found.id, external_id)
+            known = documents.get_document(connection, document_id)
+            collection_id = known.collection_id
         else:
-            known = None
-        same = known or documents.find_by_content(connection, found.id, writer.sha256)
+            collection_id = get_collection(connection, collection).id
+            if external_id:
+                known = documents.find_by_external_id(connection, collection_id, external_id)
+        same = known or documents.find_by_content(connection, collection_id, writer.sha256)
         if same and same.sha256 == writer.sha256:
             blobs.keep(writer)  # in case that the one in place was lost or damaged: these bytes are the right ones
             if same.status is DocumentStatus.FAILED:
@@ -69,11 +70,11 @@ def accept(
         if known:
             document_id, version = known.id, documents.insert_version(connection, known.id, content, now)
             if metadata is not None:
-                documents.set_metadata(connection, known.collection_id, document_id, metadata, now)
+                documents.set_metadata(connection, collection_id, document_id, metadata, now)
         else:
             document_id, version = (
                 documents.insert_document(
-                    connection, found.id, content, external_id=external_id, metadata=metadata or {}, now=now
+                    connection, collection_id, content, external_id=external_id, metadata=metadata or {}, now=now
                 ),
                 1,
             )

@@ -7,8 +7,8 @@ import time
 import warnings
 from typing import TYPE_CHECKING
 
+import ingest.parsers.ocr as ocr
 from app.errors import DocumentTooExpensive, EmptyDocument, UnreadableDocument
-from ingest.parsers import ocr
 from ingest.parsers.pdf_layout import blocks
 from ingest.parsers.pdf_sections import sections
 from ingest.parsers.pdf_words import PageLines

@@ -11,8 +11,8 @@ import pypdf
 import pypdfium2
 import pypdfium2.raw as pdfium
 
+import ingest.parsers.ocr as ocr
 from app.errors import DocumentTooExpensive, EmptyDocument, EncryptedDocument, IngestionError, UnreadableDocument
-from ingest.parsers import ocr
 from ingest.parsers.pdf_layout import Table, Text, blocks, plain
 from ingest.parsers.pdf_quality import is_garbled
 from ingest.parsers.pdf_running import without_running_lines

@@ -9,6 +9,7 @@ from dataclasses import replace
 from ingest.parsers.paragraphs import join_printed, joint, rejoin, runs_on, vocabulary
 from ingest.parsers.pdf_layout import Table, Text
 from ingest.sections import PARAGRAPH_BREAK, Section
+from ingest.tables import join_cells
 
 _LONG_TABLE = 6  # rows: a table that may be cut into several chunks
 _MAX_HEADER = 300  # characters
@@ -123,11 +124,6 @@ def _header_at(table: Table) -> int | None:
         if len(filled) > 1 and (not row[0] or len(filled) * 2 >= len(row)):
             return at if len(join_cells(row)) <= _MAX_HEADER else None
     return None
-
-
-def join_cells(cells: Sequence[str]) -> str:
-    """A row as one line; empty cells at its end are left out."""
-    return " | ".join(cells).rstrip(" |")
 
 
 def _squeeze(text: str) -> str:
