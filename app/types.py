@@ -68,7 +68,7 @@ class Collection:
     embedding_dimension: int | None
     is_model_chosen: bool  # for this collection, whatever model is configured
     next_model: str | None  # that a reindex is bringing
-    settings: Mapping[str, Any]  # prompt, examples, retrieval: see `app.api.schemas.CollectionSettings`
+    settings: Mapping[str, Any]  # prompt, examples, retrieval: see `app.api.schemas.collections`
     sequence: int  # grows with every change of the collection's chunks; the projection follows it
     created_at: datetime
     updated_at: datetime

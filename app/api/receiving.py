@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 
 from app.api.dependencies import Services
 from app.api.multipart import Form, display_name, filename_of, visible
-from app.api.schemas import TextIn, UrlIn
+from app.api.schemas.documents import TextIn, UrlIn
 from app.api.streaming import unless_client_leaves
 from app.bootstrap import Core
 from app.errors import FetchingDisabled, InvalidMetadata, InvalidRequest, PayloadTooLarge, UnsupportedMediaType

@@ -17,7 +17,8 @@ from app.answering.events import CitationFound, Delta, Done, Event, Failed, Sour
 from app.api.dependencies import ServicesDep
 from app.api.errors import NOT_FOUND, error_body
 from app.api.routes.search import find_collection
-from app.api.schemas import AnswerOut, AskIn, CitationOut, PassageOut
+from app.api.schemas.answers import AnswerOut, AskIn, CitationOut
+from app.api.schemas.search import PassageOut
 from app.api.streaming import event_stream, first_then_rest, unless_client_leaves
 from app.errors import FootnoteError
 

@@ -11,7 +11,7 @@ from app.api.dependencies import ServicesDep
 from app.api.errors import ErrorResponse
 from app.api.multipart import Form
 from app.api.receiving import named_fields, read_collection
-from app.api.schemas import ChunkPreview, PreviewIn
+from app.api.schemas.documents import ChunkPreview, PreviewIn
 from app.api.streaming import unless_client_leaves
 from app.errors import InvalidRequest, UnsupportedMediaType
 from app.media_types import detect

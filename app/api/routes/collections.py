@@ -9,7 +9,7 @@ from fastapi import APIRouter, Response
 
 from app.api.dependencies import ServicesDep
 from app.api.errors import NOT_FOUND, ErrorResponse
-from app.api.schemas import CollectionChange, CollectionIn, CollectionOut, CollectionsOut
+from app.api.schemas.collections import CollectionChange, CollectionIn, CollectionOut, CollectionsOut
 from app.errors import Conflict
 from app.store import collections
 from app.store.uploads import sweep_blobs

@@ -11,10 +11,9 @@ from fastapi.responses import FileResponse, JSONResponse
 from app.api.dependencies import ServicesDep
 from app.api.errors import NOT_FOUND, ErrorResponse
 from app.api.receiving import receive
-from app.api.schemas import (
+from app.api.schemas.documents import (
     ChunkOut,
     ChunksOut,
-    CollectionName,
     DocumentOut,
     DocumentsOut,
     DocumentText,
@@ -22,9 +21,9 @@ from app.api.schemas import (
     UploadedDocument,
     UploadedDocuments,
     UrlIn,
-    Wire,
-    context_of,
 )
+from app.api.schemas.search import context_of
+from app.api.schemas.wire import CollectionName, Wire
 from app.errors import InvalidRequest
 from app.store import documents
 from app.store.chunks import document_chunks

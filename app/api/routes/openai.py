@@ -19,7 +19,7 @@ from app.answering.answerer import AskRequest
 from app.answering.events import Delta, Done, Event, Failed
 from app.api.dependencies import Services, ServicesDep
 from app.api.errors import NOT_FOUND, error_body
-from app.api.schemas import AnswerOut, stop_strings
+from app.api.schemas.answers import AnswerOut, stop_strings
 from app.api.streaming import event_stream, first_then_rest, unless_client_leaves
 from app.errors import CollectionNotFound, FootnoteError, InvalidRequest, ModelNotFound
 from app.store.collections import DEFAULT_COLLECTION, get_collection, list_collections

@@ -7,7 +7,7 @@ from starlette.concurrency import run_in_threadpool
 
 from app.api.dependencies import Services, ServicesDep
 from app.api.errors import NOT_FOUND
-from app.api.schemas import PassageOut, SearchIn, SearchOut
+from app.api.schemas.search import PassageOut, SearchIn, SearchOut
 from app.store.collections import get_collection
 from app.types import Collection
 

@@ -16,7 +16,8 @@ from starlette.concurrency import run_in_threadpool
 from app.api.dependencies import Services, ServicesDep
 from app.api.errors import NOT_FOUND, ErrorResponse, error_body
 from app.api.routes.search import find_collection
-from app.api.schemas import CollectionName, DocumentOut, VersionOut, VersionsOut
+from app.api.schemas.documents import DocumentOut, VersionOut, VersionsOut
+from app.api.schemas.wire import CollectionName
 from app.api.streaming import event_stream
 from app.errors import Conflict, FootnoteError
 from app.store import documents, history, jobs

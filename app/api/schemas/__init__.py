@@ -1,0 +1,1 @@
+"""What travels over the wire, with examples for the OpenAPI document."""

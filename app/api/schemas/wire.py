@@ -1,0 +1,27 @@
+"""What all requests and responses are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+
+CollectionName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+# Long enough for any question; a longer text is a document.
+Question = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=20_000)]
+TopK = Annotated[int, Field(ge=1, le=50)]
+ChunkTokens = Annotated[int, Field(ge=32, le=8192)]
+ChunkOverlapTokens = Annotated[int, Field(ge=0, le=8192)]
+Filters = dict[str, JsonValue]
+
+
+class Wire(BaseModel):
+    """A request or a response; unknown fields of a request are an error, not a silence."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+def fields_of(value: Any, *without: str) -> Mapping[str, Any]:
+    """The fields of a slotted dataclass, not copied deep."""
+    return {name: getattr(value, name) for name in value.__slots__ if name not in without}
