@@ -7,9 +7,8 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from app.answering.citations import cited_sentences, complete_sentences
 from app.answering.draft import Draft
-from app.answering.events import CitationFound, Delta, Done, Event, Failed, Sources
+from app.answering.events import Delta, Done, Event, Failed, Sources
 from app.answering.evidence import Evidence
 from app.answering.extractive import ExtractiveGenerator
 from app.answering.generation import Completion, Generator, Task
@@ -17,7 +16,7 @@ from app.answering.terms import weighted_terms
 from app.config import Settings
 from app.errors import GenerationFailed, GenerationInterrupted, InvalidRequest
 from app.retrieval.pipeline import Retriever
-from app.types import Answer, Collection, Message, Mode, Sampling
+from app.types import Answer, Collection, Message, Mode, Sampling, Unsupported
 
 _TERMS_OF_A_WHOLE_QUESTION = 2.0  # "And in 2019?" tells less: it needs the turn before to be searched for
 
@@ -35,6 +34,7 @@ class AskRequest:
     sampling: Sampling = field(default_factory=Sampling)
     conversation_id: str | None = None
     explain: bool = False
+    streamed: bool = True  # somebody reads along: what was said cannot be taken back
 
 
 class Answerer:
@@ -72,7 +72,7 @@ class Answerer:
             filters=request.filters,
             explain=request.explain,
         )
-        draft = Draft(request.question, query, retrieval, request.conversation_id)
+        draft = Draft(request.question, query, retrieval, request.conversation_id, _unsupported(collection))
         yield Sources(retrieval.passages)
         task = _task(request, collection, draft.evidence)
         if generator.mode is Mode.GENERATE and retrieval.passages:
@@ -83,6 +83,8 @@ class Answerer:
                 yield Done(draft.finish())
                 return
             except GenerationInterrupted as error:
+                for event in draft.end():
+                    yield event
                 yield Failed(error, draft.break_off(error))
                 return
             except GenerationFailed as error:
@@ -117,12 +119,10 @@ class Answerer:
                 if isinstance(part, Completion):
                     draft.completion = part
                 else:
-                    draft.text += part
-                    yield Delta(part)
-                    for citation in draft.check(complete_sentences(draft.text, draft.checked_until)):
-                        yield CitationFound(citation)
-        for citation in draft.check(cited_sentences(draft.text, draft.checked_until)):
-            yield CitationFound(citation)
+                    for event in draft.checked.add(part):
+                        yield event
+        for event in draft.end():
+            yield event
 
 
 def search_query(question: str, history: Sequence[Message]) -> str:
@@ -140,6 +140,17 @@ def _task(request: AskRequest, collection: Collection, evidence: Evidence) -> Ta
         history=request.history,
         system_prompt=collection.settings.get("system_prompt"),
         examples=tuple(collection.settings.get("examples") or ()),
-        sampling=request.sampling,
+        sampling=request.sampling.over(_sampling(collection)),
+        streamed=request.streamed,
         model=request.model,
     )
+
+
+def _sampling(collection: Collection) -> Sampling:
+    """The collection's own, for what a request leaves open."""
+    settings = collection.settings.get("sampling") or {}
+    return Sampling(**{**settings, "stop": tuple(settings.get("stop") or ())})
+
+
+def _unsupported(collection: Collection) -> Unsupported:
+    return Unsupported(collection.settings.get("unsupported") or Unsupported.KEEP)
