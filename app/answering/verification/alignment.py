@@ -14,19 +14,25 @@ from app.answering.verification.source import Source
 _RELATED = 0.5
 
 
+def telling_terms(text: str) -> dict[str, float]:
+    """The terms of a text with their weights; of Chinese the pairs alone: a single character stands in many words."""
+    terms = weighted_terms(text)
+    return {term: weight for term, weight in terms.items() if len(term) > 1} or terms
+
+
 class Alignment:
-    """A sentence beside the sentences of its sources."""
+    """A sentence beside the sentences of its sources; `closest` is the largest share of its terms that one holds."""
 
     def __init__(self, sentence: str, sources: Sequence[Source]) -> None:
-        wanted = weighted_terms(sentence)
+        wanted = telling_terms(sentence)
         self._sources = sources
         self._shares = [[recall(wanted, terms) for _, terms in source.sentences] for source in sources]
-        self._floor = _RELATED * max((share for shares in self._shares for share in shares), default=0.0)
+        self.closest = max((share for shares in self._shares for share in shares), default=0.0)
 
     def related(self) -> Iterator[tuple[Source, int]]:
         """The sentences that share at least half as much with it as the closest one does: source and position."""
         for source, shares in zip(self._sources, self._shares, strict=True):
-            yield from ((source, at) for at, share in enumerate(shares) if share and share >= self._floor)
+            yield from ((source, at) for at, share in enumerate(shares) if share and share >= _RELATED * self.closest)
 
     def texts(self) -> Iterator[str]:
         """Their texts, and what stands above the passages."""

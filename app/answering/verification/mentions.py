@@ -57,6 +57,7 @@ _IDIOMS = frozenset(
 _ENUMERATOR = re.compile(
     r"^\s*(?:[(（]?\d{1,2}[.)）、](?!\d)|[一二三四五六七八九十]{1,3}、)", re.MULTILINE
 )  # of a list's item
+_TELLING_DIGITS = 3
 _TRADITIONAL = str.maketrans("萬億兩點個時號歲幾餘數國紀約達過將單", "万亿两点个时号岁几余数国纪约达过将单")
 
 
@@ -79,6 +80,12 @@ class Mention:
     is_claim: bool = True  # too precise to be a turn of phrase: a source has to hold it
     start: int = 0
     end: int = 0
+
+    @property
+    def is_telling(self) -> bool:
+        """Whether it has so many digits that it hardly stands in a text by chance: 523, not 20,000 or May."""
+        digits = (str(quantity.value.numerator).rstrip("0") for quantity in self.readings)
+        return any(len(each) >= _TELLING_DIGITS for each in digits) or any(date.day for date in self.dates)
 
 
 def find_mentions(text: str) -> list[Mention]:
@@ -172,7 +179,8 @@ def _chinese_number(text: str, match: re.Match[str]) -> Iterator[tuple[int, int,
     is_idiom = run in _IDIOMS or run + behind in _IDIOMS
     is_counted = unit is not None or (behind in _MEASURES and not is_idiom) or before.endswith("第")
     is_numeral = has_digits or bool(match["decimals"]) or (len(run) > 1 and not is_idiom)
-    is_claim = value >= 2 and not is_vague and (is_counted or is_numeral)
+    is_list_item = before.endswith("第") and behind in (":", "：", ",", "，", "、")
+    is_claim = value >= 2 and not (is_vague or is_list_item) and (is_counted or is_numeral)
     text_of_it = text[match.start() : end]
     yield match.start(), match.end(), _quantity(text_of_it, value, unit, run, is_about=is_about, is_claim=is_claim)
 

@@ -19,6 +19,7 @@ from app.index.analysis import CJK, analyse
 _WORD = re.compile(rf"(?![{CJK}])[^\W\d_](?:(?![{CJK}])[\w'’&-])*")
 _HAN = r"[\u3400-\u4dbf\u4e00-\u9fff]"
 _TITLE = re.compile(r"《([^《》]{1,40})》")
+_LINK = re.compile(r" |-|\. | (?:of|and|for|de|of the|&) ")  # between the words of one name
 _DOT = re.compile(r"[·•・‧]")
 _ORGANISATION_ENDS_WORDS = """
     有限公司 股份公司 公司 集团 中心 大学 学院 银行 医院 中学 小学 研究所 研究院 实验室 委员会 协会 基金会
@@ -142,11 +143,11 @@ def _latin_names(text: str, *, is_every_capital_a_name: bool) -> Iterator[Name]:
     end = 0
     for match, following in zip_longest(words, words[1:]):
         word = match.group()
-        next_word = following.group() if following else ""
+        next_word = following.group() if following and text[match.end() : following.start()] == " " else ""
         is_name = match.start() in capitals and (
             len(word) > 1 if is_every_capital_a_name else _is_name(text, match.start(), word, next_word)
         )
-        if run and not (is_name and text[end : match.start()] in (" ", "-", ". ")):
+        if run and not (is_name and _LINK.fullmatch(text, end, match.start())):
             yield Name(" ".join(run), "latin", tuple(run))
             run = []
         if is_name:

@@ -26,11 +26,14 @@ _CHINESE = re.compile(
 # Of a source only: other ways to say that something is not so.
 _OTHERWISE = re.compile(
     r"\b(?:lack\w*|few|little|hardly|rarely|seldom|instead of|rather than|prevent\w*|avoid\w*|stop\w*|cease\w*"
-    r"|prohibit\w*|den(?:y|ies|ied)|absen\w+|exclud\w+|un\w+ed|impossible|un\w+able)\b"
-    r"|缺乏|缺少|避免|防止|禁止|停止|杜绝|免于|很少|极少|不|没|无|未|否",
+    r"|prohibit\w*|den(?:y|ies|ied)|absen\w+|exclud\w+|un\w+ed|impossible|no|not(?! only\b| just\b| least\b)|never|none|neither|nor|without|cannot|un\w+able)\b|n['’]t\b"
+    r"|缺乏|缺少|避免|防止|禁止|停止|杜绝|免于|很少|极少"
+    rf"|(?!{_NO_NEGATION})[不没无未否]",
     re.IGNORECASE,
 )
 _CLAUSE_END = re.compile(r"[，,；;：:。]|\s[–—-]\s")
+_PREDICATE_TERMS = 2  # that follow the negation: what is denied
+_RELATED = 0.5  # of the closest clause's share of terms
 _LEAST_RECALL = 0.4  # of a source's sentence that is taken for the one that a clause repeats
 
 
@@ -38,30 +41,47 @@ def contradictions(sentence: str, sources: Sequence[Source]) -> Iterator[str]:
     """The clauses of a sentence (NFKC) that deny what the closest sentence of the sources states, or state what that
     one denies."""
     stated = [(text, terms) for source in sources for text, terms in source.sentences]
-    denied_somewhere = {term for text, _ in stated for term in _denied(text)}
+    denies_elsewhere = bool(_OTHERWISE.search(sentence))
     for clause in _CLAUSE_END.split(sentence):
         wanted = weighted_terms(clause)
         share, closest = max(((recall(wanted, terms), text) for text, terms in stated), default=(0.0, ""))
         if share < _LEAST_RECALL:
             continue
-        denied = set(_denied(clause))
+        denied = list(_denied(clause))
         if denied:
-            repeated = denied & set(analyse(closest))
-            if repeated and not repeated & denied_somewhere and not _OTHERWISE.search(closest):
+            if all(_is_stated(predicate, wanted, stated) for predicate in denied):
                 yield clause.strip()
-        elif not _OTHERWISE.search(sentence) and share >= _SURE_RECALL:
-            contrary = set(_denied(closest)) & wanted.keys()
+        elif not denies_elsewhere and share >= _SURE_RECALL:
+            contrary = {term for predicate in _denied(closest) for term in predicate} & wanted.keys()
             elsewhere = {term for text, terms in stated if text != closest for term in terms}
             if contrary and not contrary & (elsewhere | set(analyse(_without_denied(closest)))):
                 yield clause.strip()
 
 
-def _denied(text: str) -> Iterator[str]:
-    """The telling terms in the scope of a negation."""
+def _is_stated(predicate: list[str], wanted: dict[str, float], stated: Sequence[tuple[str, frozenset[str]]]) -> bool:
+    """Whether the sources' clauses on the matter have what is denied, and none of them denies it."""
+    first = predicate[:_PREDICATE_TERMS]
+    holding = [
+        (recall(wanted, terms), clause)
+        for text, terms in stated
+        if any(term in terms for term in first)
+        for clause in _CLAUSE_END.split(text)
+        if not set(first).isdisjoint(analyse(clause))
+    ]
+    best = max((share for share, _ in holding), default=0.0)
+    return best >= _LEAST_RECALL and not any(
+        share >= _RELATED * best and _OTHERWISE.search(clause) for share, clause in holding
+    )
+
+
+def _denied(text: str) -> Iterator[list[str]]:
+    """The telling terms in the scope of each negation, in their order."""
     for pattern in (_ENGLISH, _CHINESE):
         for match in pattern.finditer(text):
             # A single Chinese character stands in many words.
-            yield from (term for term in analyse(match["scope"]) if weight(term) == 1 and len(term) > 1)
+            terms = [term for term in analyse(match["scope"]) if weight(term) == 1 and len(term) > 1]
+            if terms:
+                yield terms
 
 
 def _without_denied(text: str) -> str:

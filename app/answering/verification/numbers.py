@@ -22,6 +22,9 @@ _SCALED_TABLE = re.compile(
 )
 
 
+_YEARS = range(1800, 2100)
+
+
 @dataclass(frozen=True, slots=True)
 class Numbers:
     """All that a source says in numbers."""
@@ -59,12 +62,13 @@ def read_numbers(text: str, scale: int = 1) -> Numbers:
     dates = frozenset(date for mention in mentions for date in mention.dates)
     parts = {part for date in dates for part in (date.year, date.month, date.day) if part is not None}
     values = {quantity.value for quantity in quantities} | set(map(Fraction, parts))
+    bare = frozenset(each.value for each in quantities if each.unit is None) | set(map(Fraction, parts))
     return Numbers(
         values=frozenset(values),
-        bare=frozenset(each.value for each in quantities if each.unit is None) | set(map(Fraction, parts)),
+        bare=bare,
         measured=frozenset((each.unit.dimension, each.value * each.unit.factor) for each in quantities if each.unit),
         dates=dates,
-        years=frozenset(int(value) for value in values if 1000 <= value <= 2999 and value.denominator == 1),
+        years=frozenset(int(each) for each in bare if each.denominator == 1 and 1000 <= each <= 2999),
     )
 
 
@@ -99,6 +103,8 @@ def _holds(source: Numbers, mention: Mention) -> bool:
 def _leaves_open(source: Numbers, mention: Mention) -> bool:
     if source.years:
         return False
+    if any(each.unit is None and each.value.denominator == 1 and each.value in _YEARS for each in mention.readings):
+        return True
     without_year = [replace(date, year=None) for date in mention.dates]
     return any(date.month is None or holds(source.dates, source.years, date) for date in without_year)
 

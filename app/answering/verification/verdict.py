@@ -7,8 +7,8 @@ import unicodedata
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 
-from app.answering.terms import recall, weighted_terms
-from app.answering.verification.alignment import Alignment, all_numbers
+from app.answering.terms import recall
+from app.answering.verification.alignment import Alignment, all_numbers, telling_terms
 from app.answering.verification.mentions import Mention, find_mentions
 from app.answering.verification.names import missing_names
 from app.answering.verification.negation import contradictions
@@ -19,8 +19,8 @@ from app.types import Check, Problem, Support
 
 # Share of terms from which a sentence is partly and wholly supported. In Chinese pairs of characters are counted: half
 # of the single ones stand in any text of a page.
-_LEAST_SPACED = (0.4, 0.6)
-_LEAST_CJK = (0.25, 0.5)
+_LEAST_SPACED = (0.35, 0.6)
+_LEAST_CJK = (0.22, 0.5)
 _CLAUSE_END = re.compile(r"[，；;、]|,\s(?!\d)")
 
 
@@ -73,9 +73,7 @@ def _recall(text: str, mentions: Sequence[Mention], missing: Set[Mention], sourc
     words = text
     for mention in mentions:
         words = words[: mention.start] + " " * (mention.end - mention.start) + words[mention.end :]
-    wanted = weighted_terms(words)
-    if is_cjk(text):
-        wanted = {term: weight for term, weight in wanted.items() if len(term) > 1} or wanted
+    wanted = telling_terms(words)
     known = frozenset().union(*(source.terms for source in sources))
     numbers = {f"#{mention.start}": 1.0 for mention in mentions}
     held = {f"#{mention.start}" for mention in mentions if mention not in missing}
@@ -90,6 +88,8 @@ def _missing_numbers(
     missing = missing_numbers(mentions, nearby)
     if not missing:
         return []
+    everywhere = all_numbers(sources)
+    missing = [each for each in missing if not each.mention.is_telling or missing_numbers([each.mention], everywhere)]
     still = []
     for start, end in _clauses(text):
         within = [each.mention for each in missing if start <= each.mention.start < end]
