@@ -26,7 +26,8 @@ _CHINESE = re.compile(
 # Of a source only: other ways to say that something is not so.
 _OTHERWISE = re.compile(
     r"\b(?:lack\w*|few|little|hardly|rarely|seldom|instead of|rather than|prevent\w*|avoid\w*|stop\w*|cease\w*"
-    r"|prohibit\w*|den(?:y|ies|ied)|absen\w+|exclud\w+|un\w+ed|impossible|no|not(?! only\b| just\b| least\b)|never|none|neither|nor|without|cannot|un\w+able)\b|n['’]t\b"
+    r"|prohibit\w*|den(?:y|ies|ied)|absen\w+|exclud\w+|un\w+ed|impossible|no|not(?! only\b| just\b| least\b)|never"
+    r"|none|neither|nor|without|cannot|un\w+able)\b|n['’]t\b"
     r"|缺乏|缺少|避免|防止|禁止|停止|杜绝|免于|很少|极少"
     rf"|(?!{_NO_NEGATION})[不没无未否]",
     re.IGNORECASE,
