@@ -73,6 +73,7 @@ class Check(StrEnum):
     NAMES = "names"
     QUOTES = "quotes"  # not word for word
     NEGATION = "negation"  # it denies what its source states, or the other way round
+    ENTAILMENT = "entailment"  # a model finds that its source contradicts it
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,12 @@ from app.answering.events import Delta, Done, Event, Failed, Sources
 from app.answering.evidence import Evidence
 from app.answering.extractive import ExtractiveGenerator
 from app.answering.generation import Completion, Generator, Task
+from app.answering.second_opinion import SecondOpinion
 from app.answering.terms import weighted_terms
 from app.config import Settings
 from app.errors import GenerationFailed, GenerationInterrupted, InvalidRequest
 from app.retrieval.pipeline import Retriever
+from app.telemetry import timed
 from app.types import Answer, Collection, Message, Mode, Sampling, Unsupported
 
 _TERMS_OF_A_WHOLE_QUESTION = 2.0  # "And in 2019?" tells less: it needs the turn before to be searched for
@@ -40,12 +42,25 @@ class AskRequest:
 class Answerer:
     """Answers questions from a collection."""
 
-    def __init__(self, *, retriever: Retriever, generator: Generator | None, settings: Settings) -> None:
-        """Without a `generator`, answers are extractive."""
+    def __init__(
+        self,
+        *,
+        retriever: Retriever,
+        generator: Generator | None,
+        settings: Settings,
+        second_opinion: SecondOpinion | None = None,
+    ) -> None:
+        """Without a `generator`, answers are extractive. `second_opinion` judges their sentences beside the checks."""
+        self._second_opinion = second_opinion
         self._retriever = retriever
         self._generator = generator
         self._extractive = ExtractiveGenerator()
         self._settings = settings
+
+    def close(self) -> None:
+        """Let go of the model that judges."""
+        if self._second_opinion is not None:
+            self._second_opinion.close()
 
     async def answer(self, request: AskRequest, *, collection: Collection) -> Answer:
         """The whole answer at once. Raises what `ask` raises, and `GenerationInterrupted`."""
@@ -72,7 +87,14 @@ class Answerer:
             filters=request.filters,
             explain=request.explain,
         )
-        draft = Draft(request.question, query, retrieval, request.conversation_id, _unsupported(collection))
+        draft = Draft(
+            request.question,
+            query,
+            retrieval,
+            request.conversation_id,
+            _unsupported(collection),
+            is_judged=self._second_opinion is not None,
+        )
         yield Sources(retrieval.passages)
         task = _task(request, collection, draft.evidence)
         if generator.mode is Mode.GENERATE and retrieval.passages:
@@ -121,8 +143,14 @@ class Answerer:
                 else:
                     for event in draft.checked.add(part):
                         yield event
+        await self._ask_second_opinion(draft)
         for event in draft.end():
             yield event
+
+    async def _ask_second_opinion(self, draft: Draft) -> None:
+        if self._second_opinion is not None:
+            with timed("entailment", draft.timings):
+                await draft.checked.judge(self._second_opinion)
 
 
 def search_query(question: str, history: Sequence[Message]) -> str:

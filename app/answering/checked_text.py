@@ -8,9 +8,11 @@ from dataclasses import replace
 
 from app.answering.abstention import is_abstention
 from app.answering.checking import check
-from app.answering.citations import CitedSentence, cited_sentences, complete_sentences, gap_end
+from app.answering.citations import MARKER, CitedSentence, cited_sentences, complete_sentences, gap_end
 from app.answering.events import CitationFound, Delta, Event
 from app.answering.evidence import Evidence
+from app.answering.second_opinion import SecondOpinion, combine
+from app.embedding.entailment import Entailment
 from app.telemetry import timed
 from app.types import Citation, Sentence, Support, Unsupported
 
@@ -25,7 +27,17 @@ class CheckedText:
     what all deltas said together.
     """
 
-    def __init__(self, evidence: Evidence, unsupported: Unsupported, timings: MutableMapping[str, float]) -> None:
+    def __init__(
+        self,
+        evidence: Evidence,
+        unsupported: Unsupported,
+        timings: MutableMapping[str, float],
+        *,
+        is_judged: bool = False,
+    ) -> None:
+        """`is_judged`: `judge` will follow. Where sentences may be marked or removed, all is held back until then."""
+        self._waits = is_judged and unsupported is not Unsupported.KEEP
+        self._opinions: dict[int, Entailment] = {}  # by the start of the sentence in what was said
         self._evidence = evidence
         self._unsupported = unsupported
         self._timings = timings
@@ -42,7 +54,24 @@ class CheckedText:
         self._said += piece
         if self._unsupported is Unsupported.KEEP:
             yield from self._pass_on(piece)
-        yield from self._settle(complete_sentences(self._said, self._checked_until))
+        if not self._waits:
+            yield from self._settle(complete_sentences(self._said, self._checked_until))
+
+    async def judge(self, second_opinion: SecondOpinion) -> None:
+        """Ask for a second opinion on every sentence that has a source, before `finish`."""
+        asked = []
+        for sentence in cited_sentences(self._said):
+            verdict, _ = check(self._said, sentence, self._evidence)
+            if verdict.markers:
+                passages = "\n".join(self._evidence.passages[marker - 1].text for marker in verdict.markers)
+                words = MARKER.sub("", self._said[sentence.start : sentence.end]).strip()
+                asked.append((sentence.start, (passages, words)))
+        opinions = await second_opinion.judge([pair for _, pair in asked])
+        if opinions is not None:
+            starts = (start for start, _ in asked)
+            self._opinions = dict(zip(starts, opinions, strict=True))
+            # Kept text stands as it was said: these verdicts were told before, and are now final.
+            self.sentences = [self._with_opinion(verdict) for verdict in self.sentences]
 
     def finish(self) -> Iterator[Event]:
         """Nothing more is said."""
@@ -60,7 +89,8 @@ class CheckedText:
                 yield from self._release(sentence, None)  # it claims nothing of the passages
                 continue
             with timed("verify", self._timings):
-                verdict, citations = check(self._said, sentence, self._evidence)
+                checked, citations = check(self._said, sentence, self._evidence)
+            verdict = self._with_opinion(checked)
             shift = len(self.text) - self._passed_on if self._unsupported is not Unsupported.KEEP else 0
             verdict = replace(verdict, start=verdict.start + shift, end=verdict.end + shift)
             yield from self._release(sentence, verdict)
@@ -95,6 +125,10 @@ class CheckedText:
         if text:
             self.text += text
             yield Delta(text)
+
+    def _with_opinion(self, verdict: Sentence) -> Sentence:
+        opinion = self._opinions.get(verdict.start)
+        return verdict if opinion is None else combine(verdict, opinion)
 
     def _has(self, citation: Citation) -> bool:
         return any(

@@ -35,8 +35,10 @@ class Draft:
         retrieval: Retrieval,
         conversation_id: str | None,
         unsupported: Unsupported = Unsupported.KEEP,
+        *,
+        is_judged: bool = False,
     ) -> None:
-        """`query` is what was searched for: the question, made to stand alone."""
+        """`query` is what was searched for: the question, made to stand alone. `is_judged`: see `CheckedText`."""
         self._question = question
         self._retrieval = retrieval
         self._conversation_id = conversation_id
@@ -46,7 +48,7 @@ class Draft:
             self._features = features(query, self.evidence, retrieval.coverage) if retrieval.passages else None
         self.confidence = probability(query, self._features) if self._features else 0.0
         self.begin(Mode.EXTRACT, None)
-        self.checked = CheckedText(self.evidence, unsupported, self.timings)
+        self.checked = CheckedText(self.evidence, unsupported, self.timings, is_judged=is_judged)
         self._reason: str | None = None
         self._answerable = True
         self._degraded = False
