@@ -11,8 +11,10 @@ import httpx
 
 from app.answering.answerer import Answerer
 from app.answering.openai_generator import OpenAIGenerator
+from app.answering.second_opinion import SecondOpinion
 from app.config import Settings
 from app.embedding import Embedders, load_embedder
+from app.embedding.entailment import CrossEncoderEntailment
 from app.projection import Projection
 from app.retrieval.pipeline import Retriever
 from app.store.blobs import BlobStore
@@ -74,4 +76,13 @@ def build_retriever(core: Core) -> Retriever:
 def build_answerer(core: Core, retriever: Retriever, client: httpx.AsyncClient) -> Answerer:
     """With a language model where one is configured; without, answers are extractive."""
     generator = OpenAIGenerator(client, core.settings) if core.settings.llm_base_url else None
-    return Answerer(retriever=retriever, generator=generator, settings=core.settings)
+    return Answerer(
+        retriever=retriever, generator=generator, settings=core.settings, second_opinion=_second_opinion(core.settings)
+    )
+
+
+def _second_opinion(settings: Settings) -> SecondOpinion | None:
+    model = settings.entailment_model
+    if model is None:
+        return None
+    return SecondOpinion(lambda: CrossEncoderEntailment(model, device=settings.embedding_device))

@@ -76,6 +76,8 @@ class Settings(BaseSettings):
     llm_token_timeout_seconds: float = Field(20.0, gt=0)
     answer_threshold: float = Field(0.5, ge=0, le=1)  # confidence below it: "your documents do not say"
 
+    entailment_model: str | None = None  # a cross-encoder that judges answers, too: a path, or a name on a hub
+
     # The worker
     worker_concurrency: int = Field(4, ge=1, le=64)
     lease_seconds: float = Field(30.0, gt=0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from importlib.metadata import version
 
 import httpx
@@ -37,12 +37,13 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with core:
             core.embedders.start(for_queries=True)
-            async with httpx.AsyncClient() as client:
+            async with httpx.AsyncClient() as client, AsyncExitStack() as stack:
                 retriever = build_retriever(core)
+                answerer = stack.enter_context(closing(build_answerer(core, retriever, client)))
                 app.state.services = Services(
                     core=core,
                     retriever=retriever,
-                    answerer=build_answerer(core, retriever, client),
+                    answerer=answerer,
                     previewer=Previewer(settings.parse_limits),
                     fetcher=fetcher,
                     worker_problem=worker_problem,

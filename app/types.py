@@ -57,6 +57,33 @@ class Support(StrEnum):
     UNSUPPORTED = "unsupported"
 
 
+class Unsupported(StrEnum):
+    """What becomes of an answer's sentences that no source supports."""
+
+    KEEP = "keep"  # they stand, with their verdict
+    MARK = "mark"  # " [?]" is put behind them
+    REMOVE = "remove"
+
+
+class Check(StrEnum):
+    """What can be wrong with a sentence, beside too few words in common with its sources."""
+
+    MARKERS = "markers"  # it cites a passage that there is not
+    NUMBERS = "numbers"  # a number or date that no source holds
+    NAMES = "names"
+    QUOTES = "quotes"  # not word for word
+    NEGATION = "negation"  # it denies what its source states, or the other way round
+    ENTAILMENT = "entailment"  # a model finds that its source contradicts it
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A check that a sentence failed, and the words that failed it."""
+
+    check: Check
+    text: str
+
+
 @dataclass(frozen=True, slots=True)
 class Collection:
     """A set of documents that is searched together and shares one embedding model."""
@@ -208,6 +235,8 @@ class Sentence:
     markers: tuple[int, ...]
     support: Support
     score: float
+    attributed: bool = False  # it had no marker: its source was found by what it says
+    problems: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +290,16 @@ class Sampling:
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)  # top_k, min_p, repetition_penalty, seed, …
+
+    def over(self, defaults: Sampling) -> Sampling:
+        """This, and the defaults for what it leaves open."""
+        return Sampling(
+            temperature=defaults.temperature if self.temperature is None else self.temperature,
+            top_p=defaults.top_p if self.top_p is None else self.top_p,
+            max_tokens=defaults.max_tokens if self.max_tokens is None else self.max_tokens,
+            stop=self.stop or defaults.stop,
+            extra={**defaults.extra, **self.extra},
+        )
 
 
 @dataclass(frozen=True, slots=True)

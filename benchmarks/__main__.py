@@ -12,7 +12,18 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import answers, fidelity, ingestion, latency, peers, retrieval, sandbox, scale, upload_memory
+from benchmarks import (
+    answers,
+    fidelity,
+    ingestion,
+    latency,
+    peers,
+    retrieval,
+    sandbox,
+    scale,
+    upload_memory,
+    verification,
+)
 from benchmarks.results import Result, as_table, load_average, save
 
 _BENCHMARKS = {
@@ -23,6 +34,7 @@ _BENCHMARKS = {
     "sandbox": sandbox.run,
     "latency": latency.run,
     "upload_memory": upload_memory.run,
+    "verification": verification.run,
 }
 _LONG = {"scale": (scale.run, scale.SIZES), "peers": (peers.run, peers.SIZES)}
 

@@ -7,17 +7,18 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from app.answering.citations import cited_sentences, complete_sentences
 from app.answering.draft import Draft
-from app.answering.events import CitationFound, Delta, Done, Event, Failed, Sources
+from app.answering.events import Delta, Done, Event, Failed, Sources
 from app.answering.evidence import Evidence
 from app.answering.extractive import ExtractiveGenerator
 from app.answering.generation import Completion, Generator, Task
+from app.answering.second_opinion import SecondOpinion
 from app.answering.terms import weighted_terms
 from app.config import Settings
 from app.errors import GenerationFailed, GenerationInterrupted, InvalidRequest
 from app.retrieval.pipeline import Retriever
-from app.types import Answer, Collection, Message, Mode, Sampling
+from app.telemetry import timed
+from app.types import Answer, Collection, Message, Mode, Sampling, Unsupported
 
 _TERMS_OF_A_WHOLE_QUESTION = 2.0  # "And in 2019?" tells less: it needs the turn before to be searched for
 
@@ -35,17 +36,31 @@ class AskRequest:
     sampling: Sampling = field(default_factory=Sampling)
     conversation_id: str | None = None
     explain: bool = False
+    streamed: bool = True  # somebody reads along: what was said cannot be taken back
 
 
 class Answerer:
     """Answers questions from a collection."""
 
-    def __init__(self, *, retriever: Retriever, generator: Generator | None, settings: Settings) -> None:
-        """Without a `generator`, answers are extractive."""
+    def __init__(
+        self,
+        *,
+        retriever: Retriever,
+        generator: Generator | None,
+        settings: Settings,
+        second_opinion: SecondOpinion | None = None,
+    ) -> None:
+        """Without a `generator`, answers are extractive. `second_opinion` judges their sentences beside the checks."""
+        self._second_opinion = second_opinion
         self._retriever = retriever
         self._generator = generator
         self._extractive = ExtractiveGenerator()
         self._settings = settings
+
+    def close(self) -> None:
+        """Let go of the model that judges."""
+        if self._second_opinion is not None:
+            self._second_opinion.close()
 
     async def answer(self, request: AskRequest, *, collection: Collection) -> Answer:
         """The whole answer at once. Raises what `ask` raises, and `GenerationInterrupted`."""
@@ -72,7 +87,14 @@ class Answerer:
             filters=request.filters,
             explain=request.explain,
         )
-        draft = Draft(request.question, query, retrieval, request.conversation_id)
+        draft = Draft(
+            request.question,
+            query,
+            retrieval,
+            request.conversation_id,
+            _unsupported(collection),
+            is_judged=self._second_opinion is not None,
+        )
         yield Sources(retrieval.passages)
         task = _task(request, collection, draft.evidence)
         if generator.mode is Mode.GENERATE and retrieval.passages:
@@ -83,6 +105,8 @@ class Answerer:
                 yield Done(draft.finish())
                 return
             except GenerationInterrupted as error:
+                for event in draft.end():
+                    yield event
                 yield Failed(error, draft.break_off(error))
                 return
             except GenerationFailed as error:
@@ -117,12 +141,16 @@ class Answerer:
                 if isinstance(part, Completion):
                     draft.completion = part
                 else:
-                    draft.text += part
-                    yield Delta(part)
-                    for citation in draft.check(complete_sentences(draft.text, draft.checked_until)):
-                        yield CitationFound(citation)
-        for citation in draft.check(cited_sentences(draft.text, draft.checked_until)):
-            yield CitationFound(citation)
+                    for event in draft.checked.add(part):
+                        yield event
+        await self._ask_second_opinion(draft)
+        for event in draft.end():
+            yield event
+
+    async def _ask_second_opinion(self, draft: Draft) -> None:
+        if self._second_opinion is not None:
+            with timed("entailment", draft.timings):
+                await draft.checked.judge(self._second_opinion)
 
 
 def search_query(question: str, history: Sequence[Message]) -> str:
@@ -140,6 +168,17 @@ def _task(request: AskRequest, collection: Collection, evidence: Evidence) -> Ta
         history=request.history,
         system_prompt=collection.settings.get("system_prompt"),
         examples=tuple(collection.settings.get("examples") or ()),
-        sampling=request.sampling,
+        sampling=request.sampling.over(_sampling(collection)),
+        streamed=request.streamed,
         model=request.model,
     )
+
+
+def _sampling(collection: Collection) -> Sampling:
+    """The collection's own, for what a request leaves open."""
+    settings = collection.settings.get("sampling") or {}
+    return Sampling(**{**settings, "stop": tuple(settings.get("stop") or ())})
+
+
+def _unsupported(collection: Collection) -> Unsupported:
+    return Unsupported(collection.settings.get("unsupported") or Unsupported.KEEP)

@@ -3,26 +3,42 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from app.answering.abstention import abstains, abstention, is_abstention
-from app.answering.citations import CitedSentence, cited_sentences, verify
+from app.answering.abstention import abstains, abstention
+from app.answering.checked_text import CheckedText
+from app.answering.citations import cited_sentences
 from app.answering.confidence import features, probability
+from app.answering.events import Delta, Event
 from app.answering.evidence import read_passages
 from app.answering.generation import Completion
 from app.errors import GenerationFailed
 from app.retrieval.pipeline import Retrieval
 from app.telemetry import ANSWERS, timed
-from app.types import Answer, Citation, Mode, Sentence, Usage
+from app.types import Answer, Mode, Unsupported, Usage
+
+_CUT_SHORT = {
+    "length": "The answer was cut off at the limit of tokens.",
+    "repetition": "The language model repeated itself; the answer was ended there.",
+}
 
 
 class Draft:
     """Grows with the stream of one answer, and becomes an `Answer` at its end."""
 
-    def __init__(self, question: str, query: str, retrieval: Retrieval, conversation_id: str | None) -> None:
-        """`query` is what was searched for: the question, made to stand alone."""
+    def __init__(
+        self,
+        question: str,
+        query: str,
+        retrieval: Retrieval,
+        conversation_id: str | None,
+        unsupported: Unsupported = Unsupported.KEEP,
+        *,
+        is_judged: bool = False,
+    ) -> None:
+        """`query` is what was searched for: the question, made to stand alone. `is_judged`: see `CheckedText`."""
         self._question = question
         self._retrieval = retrieval
         self._conversation_id = conversation_id
@@ -32,10 +48,7 @@ class Draft:
             self._features = features(query, self.evidence, retrieval.coverage) if retrieval.passages else None
         self.confidence = probability(query, self._features) if self._features else 0.0
         self.begin(Mode.EXTRACT, None)
-        self.text = ""
-        self.checked_until = 0
-        self._sentences: list[Sentence] = []
-        self._citations: list[Citation] = []
+        self.checked = CheckedText(self.evidence, unsupported, self.timings, is_judged=is_judged)
         self._reason: str | None = None
         self._answerable = True
         self._degraded = False
@@ -46,49 +59,44 @@ class Draft:
         default = "extractive" if mode is Mode.EXTRACT else "default"
         self.completion = Completion(model=model or default, usage=Usage(), finish_reason=None)
 
-    def check(self, sentences: Iterable[CitedSentence]) -> list[Citation]:
-        """Verify sentences that are now complete; the citations that are new."""
-        new: list[Citation] = []
-        with timed("verify", self.timings):
-            for sentence in sentences:
-                self.checked_until = sentence.end
-                if not self._sentences and is_abstention(self.text[sentence.start : sentence.end]):
-                    sentence = CitedSentence(sentence.start, sentence.end, ())  # nothing is claimed: nothing to cite
-                verdict, citations = verify(self.text, sentence, self.evidence)
-                self._sentences.append(verdict)
-                new += [c for c in citations if not self._has(c, new)]
-        self._citations += new
-        return new
-
     def abstain(self) -> str:
         """Say, in the question's language, that the documents do not answer."""
-        self.text = abstention(self._question)
         self._answerable = False
         self._give_reason(
             "The passages found do not seem to answer the question."
             if self._retrieval.passages
             else "No passage was found for the question."
         )
-        return self.text
+        return self._say_no()
 
     def degrade(self, error: GenerationFailed) -> None:
         """The language model said nothing: go on without it."""
         self._degraded = True
         self._give_reason(f"{error.message} This answer was made from the passages' own sentences.")
 
+    def end(self) -> Iterator[Event]:
+        """Nothing more is said: what is left is checked, and an answer of which nothing is left says so."""
+        yield from self.checked.finish()
+        removed = self.checked.removed
+        if removed:
+            self._give_reason(f"{removed} sentence{'s' * (removed > 1)} without support in the passages left out.")
+        if removed and not self.checked.text.strip():
+            self._answerable = False
+            yield Delta(self._say_no())
+
     def finish(self) -> Answer:
         """The whole answer."""
-        if self._answerable and abstains(self.text, cited_sentences(self.text)):
+        text = self.checked.text
+        if self._answerable and abstains(text, cited_sentences(text)):
             self._answerable = False
             self._give_reason("The language model found no answer in the passages.")
-        elif self.completion.finish_reason == "length":
-            self._give_reason("The answer was cut off at the limit of tokens.")
+        elif self.completion.finish_reason in _CUT_SHORT:
+            self._give_reason(_CUT_SHORT[self.completion.finish_reason])
         outcome = "degraded" if self._degraded else "answered" if self._answerable else "abstained"
         return self._answer(outcome)
 
     def break_off(self, error: GenerationFailed) -> Answer:
-        """What was said before the language model broke off, its sentences checked as far as they go."""
-        self.check(cited_sentences(self.text, self.checked_until))
+        """What was said before the language model broke off."""
         self._give_reason(error.message)
         return self._answer("interrupted")
 
@@ -97,15 +105,15 @@ class Draft:
         claims = self._answerable  # who says that there is no answer has made no claim to verify
         return Answer(
             id=f"ans_{secrets.token_hex(12)}",
-            text=self.text,
+            text=self.checked.text,
             answerable=self._answerable,
             reason=self._reason,
             degraded=self._degraded,
             mode=self.mode,
             model=self.completion.model,
             conversation_id=self._conversation_id,
-            citations=tuple(self._citations) if claims else (),
-            sentences=tuple(self._sentences) if claims else (),
+            citations=tuple(self.checked.citations) if claims else (),
+            sentences=tuple(self.checked.sentences) if claims else (),
             confidence=self.confidence,
             usage=self.completion.usage,
             timings_ms=self.timings,
@@ -119,11 +127,10 @@ class Draft:
             return None
         return {**self._retrieval.explain, "confidence": asdict(self._features) if self._features else None}
 
-    def _has(self, citation: Citation, new: list[Citation]) -> bool:
-        return any(
-            (known.marker, known.start, known.end) == (citation.marker, citation.start, citation.end)
-            for known in (*self._citations, *new)
-        )
+    def _say_no(self) -> str:
+        words = abstention(self._question)
+        self.checked.text += words
+        return words
 
     def _give_reason(self, reason: str) -> None:
         self._reason = f"{self._reason} {reason}" if self._reason else reason

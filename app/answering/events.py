@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from app.errors import FootnoteError
-from app.types import Answer, Citation, Passage
+from app.types import Answer, Citation, Passage, Sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +24,10 @@ class Delta:
 
 @dataclass(frozen=True, slots=True)
 class CitationFound:
-    """A citation of a sentence that is now complete."""
+    """A citation of a sentence that is now complete; None for a sentence that has none. One event for each of them."""
 
-    citation: Citation
+    citation: Citation | None
+    sentence: Sentence  # with its verdict
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from app.answering.verification.source import Source
 from app.index.analysis import analyse
 from app.sentences import split_sentences
 from app.types import Passage
@@ -34,9 +35,19 @@ class Evidence:
     passages: tuple[Passage, ...]
     sentences: tuple[EvidenceSentence, ...]
     terms: tuple[frozenset[str], ...]  # by passage
+    _sources: dict[int, Source] = field(default_factory=dict, compare=False, repr=False)
 
     def text(self, sentence: EvidenceSentence) -> str:
         return self.passages[sentence.passage].text[sentence.start : sentence.end]
+
+    def source(self, marker: int) -> Source:
+        """The passage behind a marker as the checks read it, read once."""
+        if marker not in self._sources:
+            passage = self.passages[marker - 1]
+            # What the reader sees around a passage: these name what the text may call "it".
+            labels = " ".join((*passage.headings, passage.header, passage.filename))
+            self._sources[marker] = Source(passage.text, labels)
+        return self._sources[marker]
 
 
 def read_passages(passages: Sequence[Passage]) -> Evidence:

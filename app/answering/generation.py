@@ -21,6 +21,7 @@ class Task:
     examples: tuple[Mapping[str, str], ...] = ()  # {"question", "answer"}
     sampling: Sampling = field(default_factory=Sampling)
     model: str | None = None
+    streamed: bool = True  # each piece reaches a reader at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class Completion:
 
     model: str
     usage: Usage
-    finish_reason: str | None  # "stop", "length", …
+    finish_reason: str | None  # "stop", "length", "repetition", …
 
 
 class Generator(Protocol):

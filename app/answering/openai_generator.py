@@ -11,6 +11,7 @@ import httpx
 
 from app.answering.engine import Engine, PromptTooLong, RequestRejected, ServedModel
 from app.answering.generation import Completion, Task
+from app.answering.repetition import LoopGuard
 from app.answering.window import Messages, fit
 from app.config import Settings
 from app.errors import GenerationFailed, GenerationInterrupted, InvalidRequest, ModelNotFound
@@ -90,6 +91,7 @@ class OpenAIGenerator:
         answered = False
         usage, finish_reason = Usage(), None
         thoughts = _ThoughtFilter()
+        guard = LoopGuard(hold_all=not task.streamed)
         events = self._engine.stream_chat(
             body, settings.llm_first_token_timeout_seconds, settings.llm_token_timeout_seconds
         )
@@ -104,10 +106,16 @@ class OpenAIGenerator:
                         if text:
                             timings["first_token"] = _since(started)
                             answered = True
+                    text = guard.add(text)
                     if text:
                         yield text
+                    if guard.is_looping:  # leaving closes the connection, which frees the engine's slot
+                        finish_reason = "repetition"
+                        break
         except GenerationFailed as error:
             if answered:
+                if rest := guard.finish():
+                    yield rest
                 raise GenerationInterrupted(error.message) from error
             if isinstance(error, RequestRejected) and task.sampling != Sampling():
                 raise InvalidRequest(error.message) from error  # the caller's own parameters are the likely reason
@@ -116,6 +124,8 @@ class OpenAIGenerator:
             timings["generate"] = _since(started)
         if not answered:
             raise GenerationFailed("The language model gave an empty answer.")
+        if rest := guard.finish():
+            yield rest
         yield Completion(model, usage, finish_reason)
 
 

@@ -4,7 +4,7 @@ import { byId, element, languageOf, quoted, setLine } from "./dom.js";
 import { footnoteCards, passageCards, placeOf, worst } from "./footnotes.js";
 import { joinSentences, language, say, sayError } from "./i18n.js";
 import { matchCitations } from "./leaning.js";
-import { appendMarked, GrowingText } from "./markers.js";
+import { appendMarked, gapLength, GrowingText } from "./markers.js";
 
 const MOST_NEAREST = 3;
 const STAGES = ["embed", "search", "rerank", "prompt", "generate", "verify"]; // one after the other
@@ -15,6 +15,7 @@ export class AnswerView {
     this.open = open;
     this.passages = [];
     this.citations = [];
+    this.sentences = [];
     this.text = element("div", { className: "answer-text", dir: "auto" });
     this.text.setAttribute("aria-live", "polite");
     this.text.setAttribute("aria-busy", "true");
@@ -38,9 +39,12 @@ export class AnswerView {
     this.text.lang = languageOf(this.growing.text);
   }
 
-  citation(citation) {
-    this.citations.push(citation);
-    this.#showFootnotes(() => null);
+  /** A sentence that is now complete, with its verdict and a citation; `marker` is null where it cites nothing. */
+  citation({ sentence, support, attributed, ...citation }) {
+    if (this.sentences.at(-1)?.start !== sentence.start) this.sentences.push(sentence);
+    const isKnown = this.citations.some((known) => sameQuote(known, citation));
+    if (citation.marker !== null && !isKnown) this.citations.push(citation);
+    this.growing.resume(this.#showSentences(this.growing.text));
   }
 
   /** The whole answer. */
@@ -50,6 +54,7 @@ export class AnswerView {
     if (answer.degraded) notices.push(say("degraded"));
     if (!answer.answerable && !this.passages.length) notices.push(say("nothingFound"));
     if (answer.sentences.some(({ support }) => support !== "supported")) notices.push(say("underlined"));
+    if (answer.sentences.some(({ attributed }) => attributed)) notices.push(say("attributed"));
     // A reason without a field of its own (an answer cut at its limit) is told in the service's words.
     if (answer.reason && answer.answerable && !answer.degraded) notices.unshift(answer.reason);
     setLine(this.notice, joinSentences(notices));
@@ -75,14 +80,22 @@ export class AnswerView {
   }
 
   #showWhole(answer) {
-    const characters = Array.from(answer.answer); // offsets count code points
-    const slice = (start, end) => characters.slice(start, end).join("");
-    const sentences = answer.sentences.map((each) => ({ ...each, words: slice(each.start, each.end) }));
-    const matches = matchCitations(sentences, answer.citations);
     this.growing = new GrowingText(this.text, null);
     this.growing.text = answer.answer;
-    this.text.replaceChildren();
     this.text.lang = languageOf(answer.answer);
+    this.citations = answer.citations;
+    this.sentences = answer.sentences;
+    appendMarked(this.text, this.#showSentences(answer.answer), (number) => this.#marker(number, this.#passage(number)));
+    this.#settle();
+  }
+
+  /** The sentences that are known, each with its verdict, and their footnotes; returns the text behind them. */
+  #showSentences(text) {
+    const characters = Array.from(text); // offsets count code points
+    const slice = (start, end) => characters.slice(start, end).join("");
+    const sentences = this.sentences.map((each) => ({ ...each, words: slice(each.start, each.end) }));
+    const matches = matchCitations(sentences, this.citations);
+    this.text.replaceChildren();
     let [at, markerElement] = [0, (number) => this.#marker(number, this.#passage(number))];
     sentences.forEach((sentence, index) => {
       appendMarked(this.text, slice(at, sentence.start), markerElement); // the markers behind the sentence before
@@ -90,11 +103,11 @@ export class AnswerView {
       this.text.append(sentenceElement(sentence, markerElement));
       at = sentence.end;
     });
-    appendMarked(this.text, slice(at), markerElement);
-    this.citations = answer.citations;
+    const gap = gapLength(slice(at));
+    appendMarked(this.text, slice(at).slice(0, gap), markerElement);
     const leaning = (citation) => sentences.filter((_, index) => matches[index].get(citation.marker) === citation);
     this.#showFootnotes((citation) => worst(leaning(citation).map(({ support }) => support)));
-    this.#settle();
+    return slice(at).slice(gap);
   }
 
   #showFootnotes(supportOf) {
@@ -142,9 +155,35 @@ export class AnswerView {
 function sentenceElement(sentence, markerElement) {
   const created = element("span", { className: "sentence" });
   created.dataset.support = sentence.support;
-  if (sentence.support !== "supported") {
-    created.title = sentence.markers.length ? say("supportHint")[sentence.support] : say("uncited");
-  }
   appendMarked(created, sentence.words, markerElement);
+  if (sentence.attributed) created.append(attributedMarkers(sentence.markers.map(markerElement)));
+  if (sentence.support !== "supported") created.title = reasons(sentence);
+  if (sentence.support === "unsupported") created.append(flag(created.title));
   return created;
+}
+
+/** Markers that the model did not write: their source was found by what the sentence says. */
+function attributedMarkers(markers) {
+  for (const marker of markers) {
+    marker.classList.add("attributed");
+    marker.title = `${marker.title} · ${say("attributedHint")}`;
+  }
+  return element("sup", {}, ...markers);
+}
+
+function flag(reason) {
+  const created = element("span", { className: "flag", textContent: "?", role: "img" });
+  created.setAttribute("aria-label", reason);
+  return element("sup", {}, created);
+}
+
+/** What is wrong with a sentence, as far as the service knows. */
+function reasons({ support, markers, problems }) {
+  const known = problems.map(({ check, text }) => say("problems")[check]?.(text)).filter(Boolean);
+  if (known.length) return joinSentences(known);
+  return markers.length ? say("supportHint")[support] : say("uncited");
+}
+
+function sameQuote(one, other) {
+  return one.marker === other.marker && one.start === other.start && one.end === other.end;
 }

@@ -10,7 +10,7 @@ export function placeOf({ filename, page }) {
   return page ? `${filename}, ${say("page", page)}` : filename;
 }
 
-/** A card for each marker. `supportOf(citation)` is null as long as the answer is not whole. */
+/** A card for each marker. `supportOf(citation)` is null as long as no sentence that leans on it has a verdict. */
 export function footnoteCards(citations, supportOf, open) {
   const byMarker = groupByMarker(citations);
   const cards = [...byMarker].sort(([a], [b]) => a - b).map(([marker, group]) => {

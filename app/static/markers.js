@@ -3,8 +3,12 @@
 import { element } from "./dom.js";
 
 const MARKER = /\s*[[【［]\s*(\d{1,3}(?:\s*[,，、;；]\s*\d{1,3})*)\s*[\]】］]/g;
+const LEADING = new RegExp(`^(?:\\s|${MARKER.source})*`);
 // White space may turn out to stand before a marker, and a bracket to open one: both wait for what follows.
 const UNSETTLED = /\s+$|\s*[[【［][\d\s,，、;；]{0,40}$/;
+
+/** How much of a text's beginning is white space and markers: they belong to the sentence before. */
+export const gapLength = (text) => text.match(LEADING)[0].length;
 
 export const withoutMarkers = (text) => text.replaceAll(MARKER, "");
 
@@ -39,9 +43,19 @@ export class GrowingText {
   add(text) {
     this.text += text;
     this.pending += text;
+    this.#flush();
+  }
+
+  #flush() {
     const settled = this.pending.replace(UNSETTLED, "").length;
     appendMarked(this.target, this.pending.slice(0, settled), this.markerElement);
     this.pending = this.pending.slice(settled);
+  }
+
+  /** What stands before `rest` has been shown in another way. */
+  resume(rest) {
+    this.pending = rest;
+    this.#flush();
   }
 
   finish() {

@@ -66,7 +66,8 @@ async def test_citations_come_with_their_sentence(
         async for event in events:
             if isinstance(event, CitationFound):
                 break
-    assert event.citation.marker == 2
+    assert event.citation is not None
+    assert (event.citation.marker, event.sentence.support) == (2, Support.SUPPORTED)
     await asyncio.to_thread(engine.wait_for, lambda: engine.left == 1 and engine.open == 0)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.answering.citations import cited_sentences, verify
+from app.answering.checking import check
+from app.answering.citations import cited_sentences
 from app.answering.evidence import MAX_SENTENCE_CHARACTERS, read_passages
 from app.answering.extractive import MAX_SENTENCES, compose, select_sentences
 from tests.answering.samples import BRIDGE, CHINESE, PANTHERS, passage
@@ -87,5 +88,5 @@ def test_every_sentence_is_an_exact_span(question: str, texts: list[str]) -> Non
     assert all(s.end - s.start <= MAX_SENTENCE_CHARACTERS for s in chosen)
     answer = "".join(compose(evidence, chosen))
     for sentence in cited_sentences(answer):
-        for citation in verify(answer, sentence, evidence)[1]:
+        for citation in check(answer, sentence, evidence)[1]:
             assert texts[citation.marker - 1][citation.start : citation.end] == citation.quote

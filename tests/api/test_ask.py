@@ -65,7 +65,7 @@ def test_an_answer_has_every_field(generating: Service) -> None:
         text = generating.http.get(f"/documents/{citation['document_id']}/text").json()["text"]
         assert citation["quote"] == text[citation["start"] : citation["end"]]
     for sentence in body["sentences"]:
-        assert sentence.keys() == {"start", "end", "markers", "support", "score"}
+        assert sentence.keys() == {"start", "end", "markers", "support", "score", "attributed", "problems"}
 
 
 @pytest.mark.parametrize("mode", ["extract", "generate"])
@@ -83,7 +83,10 @@ def test_events_come_in_order(generating: Service, engine: FakeEngine, mode: str
     assert done.keys() == ANSWER_FIELDS
     assert done["mode"] == mode
     assert "".join(data["text"] for name, data in found if name == "delta") == done["answer"]
-    assert [data for name, data in found if name == "citation"] == done["citations"]
+    cited = [data for name, data in found if name == "citation"]
+    assert [{field: data[field] for field in done["citations"][0]} for data in cited] == done["citations"]
+    assert [data["sentence"] for data in cited] == done["sentences"]
+    assert {data["support"] for data in cited} == {"supported"}
     assert found[0][1]["passages"][0]["filename"] == "notes.txt"
 
 

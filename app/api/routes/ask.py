@@ -17,7 +17,7 @@ from app.answering.events import CitationFound, Delta, Done, Event, Failed, Sour
 from app.api.dependencies import ServicesDep
 from app.api.errors import NOT_FOUND, error_body
 from app.api.routes.search import find_collection
-from app.api.schemas.answers import AnswerOut, AskIn, CitationOut
+from app.api.schemas.answers import AnswerOut, AskIn, CitationEvent
 from app.api.schemas.search import PassageOut
 from app.api.streaming import event_stream, first_then_rest, unless_client_leaves
 from app.errors import FootnoteError
@@ -27,8 +27,12 @@ router = APIRouter(tags=["answers"])
 
 _EVENTS = """The whole answer; with `stream`, server-sent events:
 
-`sources` {"passages"} before the first word · `delta` {"text"} · `citation` as soon as its sentence is complete ·
-`done` the whole answer, or `error` {"error", "partial": true, "answer"} when the language model broke off.
+`sources` {"passages"} before the first word · `delta` {"text"} · `citation` as soon as a sentence is complete, one for
+each of its markers: the citation's fields, with `support`, `attributed` and its whole `sentence`; a sentence that cites
+nothing has one too, with `marker` null · `done` the whole answer, or `error` {"error", "partial": true, "answer"} when
+the language model broke off.
+
+Where a collection's `unsupported` is `mark` or `remove`, each `delta` is a whole sentence that has been checked.
 """
 
 
@@ -53,6 +57,7 @@ async def ask(body: AskIn, request: Request, services: ServicesDep) -> Response:
         sampling=body.sampling(),
         conversation_id=body.conversation_id,
         explain=body.explain,
+        streamed=body.stream,
     )
     if body.stream:
         events = services.answerer.ask(question, collection=collection)
@@ -82,8 +87,8 @@ def _event(event: Event) -> tuple[str, Mapping[str, Any]]:
             return "sources", {"passages": [PassageOut.of(passage).model_dump() for passage in passages]}
         case Delta(text):
             return "delta", {"text": text}
-        case CitationFound(citation):
-            return "citation", CitationOut.of(citation).model_dump()
+        case CitationFound(citation, sentence):
+            return "citation", CitationEvent.of(citation, sentence).model_dump(mode="json")
         case Done(answer):
             return "done", AnswerOut.of(answer).model_dump(mode="json")
         case Failed(error, so_far):

@@ -125,6 +125,7 @@ async def chat(body: ChatCompletionIn, request: Request, services: ServicesDep) 
         question=messages[-1].content.strip(),
         history=tuple(messages[:-1]),
         sampling=body.sampling(),
+        streamed=body.stream,
     )
     if body.stream:
         events = await unless_client_leaves(

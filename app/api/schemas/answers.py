@@ -7,7 +7,7 @@ from typing import Literal, Self
 from pydantic import ConfigDict, Field, JsonValue
 
 from app.api.schemas.wire import CollectionName, Filters, Question, TopK, Wire, fields_of
-from app.types import Answer, Citation, Message, Mode, Sampling, Sentence, Support
+from app.types import Answer, Check, Citation, Message, Mode, Sampling, Sentence, Support
 
 
 class MessageIn(Wire):
@@ -73,6 +73,13 @@ class CitationOut(Wire):
         return cls(**fields_of(citation))
 
 
+class ProblemOut(Wire):
+    """A check that a sentence failed, and the words of it that failed."""
+
+    check: Check
+    text: str
+
+
 class SentenceOut(Wire):
     """A sentence of the answer, `answer[start:end]`, with what its sources say of it."""
 
@@ -81,10 +88,43 @@ class SentenceOut(Wire):
     markers: list[int]
     support: Support
     score: float
+    attributed: bool  # it had no marker: its source was found by what it says
+    problems: list[ProblemOut]
 
     @classmethod
     def of(cls, sentence: Sentence) -> Self:
-        return cls(**fields_of(sentence, "markers"), markers=list(sentence.markers))
+        return cls(
+            **fields_of(sentence, "markers", "problems"),
+            markers=list(sentence.markers),
+            problems=[ProblemOut(check=problem.check, text=problem.text) for problem in sentence.problems],
+        )
+
+
+class CitationEvent(Wire):
+    """A citation of a sentence that is now complete, with the sentence's verdict.
+
+    A sentence that cites nothing has one too: its `marker` and the other fields of a citation are null.
+    """
+
+    marker: int | None = None
+    document_id: str | None = None
+    version: int | None = None
+    filename: str | None = None
+    page: int | None = None
+    chunk_id: str | None = None
+    start: int | None = None
+    end: int | None = None
+    quote: str | None = None
+    score: float | None = None
+    support: Support
+    attributed: bool
+    sentence: SentenceOut
+
+    @classmethod
+    def of(cls, citation: Citation | None, sentence: Sentence) -> Self:
+        quoted = {} if citation is None else fields_of(citation)
+        verdict = SentenceOut.of(sentence)
+        return cls(**quoted, support=sentence.support, attributed=sentence.attributed, sentence=verdict)
 
 
 class UsageOut(Wire):

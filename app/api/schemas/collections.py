@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, JsonValue, StringConstraints
 
 from app.api.schemas.wire import ChunkOverlapTokens, ChunkTokens, CollectionName, TopK, Wire
-from app.types import Collection, Quantization
+from app.types import Collection, Quantization, Unsupported
 
 
 class Example(Wire):
@@ -16,6 +16,16 @@ class Example(Wire):
 
     question: Annotated[str, StringConstraints(min_length=1, max_length=4000)]
     answer: Annotated[str, StringConstraints(min_length=1, max_length=8000)]
+
+
+class SamplingSettings(Wire):
+    """How the language model draws its tokens; null means the engine's default."""
+
+    temperature: float | None = Field(None, ge=0, le=2)
+    top_p: float | None = Field(None, gt=0, le=1)
+    max_tokens: int | None = Field(None, ge=1)
+    stop: list[str] | None = None
+    extra: dict[str, JsonValue] = Field(default_factory=dict)  # top_k, min_p, repetition_penalty, seed, …
 
 
 class CollectionSettings(Wire):
@@ -26,6 +36,8 @@ class CollectionSettings(Wire):
     top_k: TopK | None = None
     candidates: int | None = Field(None, ge=10, le=1000)
     dense_weight: float | None = Field(None, ge=0, le=1)
+    sampling: SamplingSettings | None = None  # for what a request leaves open
+    unsupported: Unsupported | None = None  # sentences of an answer: kept with their verdict, marked, removed
     answer_threshold: float | None = Field(None, ge=0, le=1)
     quantization: Quantization | None = None
     keep_versions: int | None = Field(None, ge=0, le=100)  # earlier ones of each document
