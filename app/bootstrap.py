@@ -12,9 +12,10 @@ import httpx
 from app.answering.answerer import Answerer
 from app.answering.openai_generator import OpenAIGenerator
 from app.config import Settings
-from app.embedding import Embedders, load_embedder
+from app.embedding import CrossEncoderScorer, Embedders, load_embedder
 from app.projection import Projection
 from app.retrieval.pipeline import Retriever
+from app.retrieval.reranking import Reranker
 from app.store.blobs import BlobStore
 from app.store.collections import ensure_default_collection
 from app.store.database import Database, open_database
@@ -60,14 +61,22 @@ def build_core(settings: Settings) -> Core:
     )
 
 
-def build_retriever(core: Core) -> Retriever:
+def build_reranker(settings: Settings) -> Reranker | None:
+    """Where a model is configured; it loads when it is started."""
+    model = settings.rerank_model
+    if model is None:
+        return None
+    return Reranker(lambda: CrossEncoderScorer(model, device=settings.embedding_device))
+
+
+def build_retriever(core: Core, reranker: Reranker | None = None) -> Retriever:
     """Both search legs over the core's parts."""
     return Retriever(
         database=core.database,
         projection=core.projection,
         embedders=core.embedders,
         top_k=core.settings.top_k,
-        candidates=core.settings.candidates,
+        reranker=reranker,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 
 import httpx
@@ -14,7 +14,7 @@ from app.api.auth import Keys, RequireKey
 from app.api.dependencies import Services
 from app.api.observation import ObserveRequests
 from app.api.routes import ask, chunks, collections, documents, health, openai, search, versions
-from app.bootstrap import build_answerer, build_core, build_retriever
+from app.bootstrap import build_answerer, build_core, build_reranker, build_retriever
 from app.config import Settings
 from app.fetching import Fetcher
 from app.preview import Previewer
@@ -37,8 +37,12 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with core:
             core.embedders.start(for_queries=True)
-            async with httpx.AsyncClient() as client:
-                retriever = build_retriever(core)
+            reranker = build_reranker(settings)
+            async with httpx.AsyncClient() as client, AsyncExitStack() as stack:
+                if reranker is not None:
+                    reranker.start()
+                    stack.callback(reranker.close)
+                retriever = build_retriever(core, reranker)
                 app.state.services = Services(
                     core=core,
                     retriever=retriever,

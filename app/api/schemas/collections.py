@@ -25,6 +25,7 @@ class CollectionSettings(Wire):
     examples: list[Example] = Field(default_factory=list, max_length=20)
     top_k: TopK | None = None
     candidates: int | None = Field(None, ge=10, le=1000)
+    rerank_budget_ms: float | None = Field(None, ge=0, le=60_000)  # then the fused order is used
     dense_weight: float | None = Field(None, ge=0, le=1)
     answer_threshold: float | None = Field(None, ge=0, le=1)
     quantization: Quantization | None = None
