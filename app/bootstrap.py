@@ -15,6 +15,7 @@ from app.config import Settings
 from app.embedding import CrossEncoderScorer, Embedders, load_embedder
 from app.projection import Projection
 from app.retrieval.pipeline import Retriever
+from app.retrieval.reading import Reader
 from app.retrieval.reranking import Reranker
 from app.store.blobs import BlobStore
 from app.store.collections import ensure_default_collection
@@ -83,4 +84,5 @@ def build_retriever(core: Core, reranker: Reranker | None = None) -> Retriever:
 def build_answerer(core: Core, retriever: Retriever, client: httpx.AsyncClient) -> Answerer:
     """With a language model where one is configured; without, answers are extractive."""
     generator = OpenAIGenerator(client, core.settings) if core.settings.llm_base_url else None
-    return Answerer(retriever=retriever, generator=generator, settings=core.settings)
+    reader = Reader(core.database)
+    return Answerer(retriever=retriever, generator=generator, settings=core.settings, reader=reader)

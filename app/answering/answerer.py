@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any
 
+from app.answering import agent, multi
 from app.answering.citations import cited_sentences, complete_sentences
+from app.answering.confidence import confidence
 from app.answering.draft import Draft
-from app.answering.events import CitationFound, Delta, Done, Event, Failed, Sources
-from app.answering.evidence import Evidence
+from app.answering.events import CitationFound, Delta, Done, Event, Failed, Sources, Step
+from app.answering.evidence import Evidence, read_passages
 from app.answering.extractive import ExtractiveGenerator
-from app.answering.generation import Completion, Generator, Task
+from app.answering.gathering import Gathered, Part
+from app.answering.generation import Completion, Generator, LanguageModel, Task
 from app.answering.terms import weighted_terms
 from app.config import Settings
 from app.errors import GenerationFailed, GenerationInterrupted, InvalidRequest
-from app.retrieval.pipeline import Retriever
-from app.types import Answer, Collection, Message, Mode, Sampling
+from app.retrieval.pipeline import Retrieval, Retriever
+from app.retrieval.reading import Reader
+from app.types import Answer, Collection, Message, Mode, Sampling, Strategy
 
 _TERMS_OF_A_WHOLE_QUESTION = 2.0  # "And in 2019?" tells less: it needs the turn before to be searched for
 
@@ -35,14 +40,18 @@ class AskRequest:
     sampling: Sampling = field(default_factory=Sampling)
     conversation_id: str | None = None
     explain: bool = False
+    strategy: Strategy | None = None
 
 
 class Answerer:
     """Answers questions from a collection."""
 
-    def __init__(self, *, retriever: Retriever, generator: Generator | None, settings: Settings) -> None:
+    def __init__(
+        self, *, retriever: Retriever, generator: LanguageModel | None, settings: Settings, reader: Reader
+    ) -> None:
         """Without a `generator`, answers are extractive."""
         self._retriever = retriever
+        self._reader = reader
         self._generator = generator
         self._extractive = ExtractiveGenerator()
         self._settings = settings
@@ -58,24 +67,33 @@ class Answerer:
         raise AssertionError("an answer ends with Done or Failed")
 
     async def ask(self, request: AskRequest, *, collection: Collection) -> AsyncGenerator[Event, None]:
-        """`Sources`, then `Delta` and `CitationFound`, then `Done` or, after the first word only, `Failed`.
+        """Any `Step`, `Sources`, then `Delta` and `CitationFound`, then `Done` or, after the first word only, `Failed`.
 
         Raises `InvalidRequest`, `ModelNotFound` and what the retriever raises, before the first word. Close it to stop:
         the language model's server is told at once.
         """
         generator = self._choose(request.mode)
         query = search_query(request.question, request.history)
-        retrieval = await self._retriever.retrieve(
-            query,
-            collection=collection.name,
-            top_k=request.top_k,
-            filters=request.filters,
-            explain=request.explain,
-        )
+        steps: list[Step] = []
+        gathered: Gathered | None = None
+        async with aclosing(self._gather(request, query, collection, generator)) as gathering:
+            async for found in gathering:
+                if isinstance(found, Gathered):
+                    gathered = found
+                else:
+                    steps.append(found)
+                    yield found
+        assert gathered is not None  # noqa: S101 - it is the last thing that is yielded
+        retrieval = _explained(gathered, steps)
         draft = Draft(request.question, query, retrieval, request.conversation_id)
+        draft.strategy, draft.spent = gathered.strategy, gathered.usage
+        parts = _Parts(gathered.parts, self._threshold(collection))
+        draft.confidence = max(draft.confidence, parts.confidence)
         yield Sources(retrieval.passages)
         task = _task(request, collection, draft.evidence)
-        if generator.mode is Mode.GENERATE and retrieval.passages:
+        if gathered.failure is not None:
+            draft.degrade(gathered.failure)
+        elif generator.mode is Mode.GENERATE and retrieval.passages:
             try:
                 async with aclosing(self._speak(draft, generator, task)) as events:
                     async for event in events:
@@ -90,11 +108,49 @@ class Answerer:
         if draft.confidence < self._threshold(collection) or not any(draft.evidence.terms):
             yield Delta(draft.abstain())
         else:
-            extractive_task = replace(task, question=query)
+            draft.leave_open(parts.open)
+            extractive_task = replace(task, question=query, parts=parts.answered)
             async with aclosing(self._speak(draft, self._extractive, extractive_task)) as events:
                 async for event in events:
                     yield event
         yield Done(draft.finish())
+
+    async def _gather(
+        self, request: AskRequest, query: str, collection: Collection, generator: Generator
+    ) -> AsyncGenerator[Step | Gathered, None]:
+        """The passages for an answer. An agent without a language model is nobody: several searches take its place."""
+        strategy = request.strategy or Strategy(collection.setting("strategy", Strategy.SINGLE))
+        top_k = request.top_k or collection.setting("top_k", self._settings.top_k)
+        search = partial(
+            self._retriever.retrieve,
+            collection=collection.name,
+            top_k=request.top_k,
+            filters=request.filters,
+            explain=request.explain,
+        )
+        if strategy is Strategy.SINGLE:
+            yield Gathered(await search(query), strategy)
+            return
+        writer = self._generator if generator.mode is Mode.GENERATE else None
+        if strategy is Strategy.AGENT and writer is not None:
+            steps = agent.gather(
+                query,
+                search=search,
+                reader=self._reader,
+                top_k=top_k,
+                planner=writer,
+                model=request.model,
+                sampling=request.sampling,
+                budget=agent.Budget(
+                    collection.setting("agent_steps", agent.AGENT_STEPS),
+                    collection.setting("agent_tokens", agent.AGENT_TOKENS),
+                ),
+            )
+        else:
+            steps = multi.gather(query, search=search, top_k=top_k, writer=writer, model=request.model)
+        async with aclosing(steps):
+            async for step in steps:
+                yield step
 
     def _choose(self, mode: Mode | None) -> Generator:
         if mode is Mode.EXTRACT or (mode is None and self._generator is None):
@@ -123,6 +179,46 @@ class Answerer:
                         yield CitationFound(citation)
         for citation in draft.check(cited_sentences(draft.text, draft.checked_until)):
             yield CitationFound(citation)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """The parts of a compound question: the passages may answer some of them, and not the others."""
+
+    parts: tuple[Part, ...]
+    threshold: float
+
+    @property
+    def confidence(self) -> float:
+        """In the part that is answered best: half an answer is an answer."""
+        return max(map(_confidence, self.parts), default=0.0)
+
+    @property
+    def answered(self) -> tuple[str, ...]:
+        return tuple(part.question for part in self.parts if _confidence(part) >= self.threshold)
+
+    @property
+    def open(self) -> tuple[str, ...]:
+        return tuple(part.question for part in self.parts if _confidence(part) < self.threshold)
+
+
+def _confidence(part: Part) -> float:
+    retrieval = part.retrieval
+    return confidence(part.question, read_passages(retrieval.passages), retrieval.coverage)
+
+
+def _explained(gathered: Gathered, steps: Sequence[Step]) -> Retrieval:
+    """What was gathered, with the strategy among its explanations where these are wanted."""
+    retrieval = gathered.retrieval
+    if retrieval.explain is None:
+        return retrieval
+    strategy = {
+        "used": gathered.strategy,
+        "steps": [asdict(step) for step in steps],
+        "parts": [{"question": part.question, "confidence": _confidence(part)} for part in gathered.parts],
+        "searches": [{"query": each.query, **(each.explain or {})} for each in gathered.searches],
+    }
+    return replace(retrieval, explain={**retrieval.explain, "strategy": strategy})
 
 
 def search_query(question: str, history: Sequence[Message]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -15,7 +15,7 @@ from app.answering.generation import Completion
 from app.errors import GenerationFailed
 from app.retrieval.pipeline import Retrieval
 from app.telemetry import ANSWERS, timed
-from app.types import Answer, Citation, Mode, Sentence, Usage
+from app.types import Answer, Citation, Mode, Sentence, Strategy, Usage
 
 
 class Draft:
@@ -39,6 +39,8 @@ class Draft:
         self._reason: str | None = None
         self._answerable = True
         self._degraded = False
+        self.strategy = Strategy.SINGLE
+        self.spent = Usage()  # before the answer itself: on rewriting, on planning
 
     def begin(self, mode: Mode, model: str | None) -> None:
         """A generator takes over; its `Completion` will tell the model's real name."""
@@ -70,6 +72,11 @@ class Draft:
             else "No passage was found for the question."
         )
         return self.text
+
+    def leave_open(self, parts: Sequence[str]) -> None:
+        """Say which parts of a compound question the passages do not seem to answer."""
+        if parts:
+            self._give_reason(f"The passages found do not seem to answer: {' '.join(parts)}")
 
     def degrade(self, error: GenerationFailed) -> None:
         """The language model said nothing: go on without it."""
@@ -107,17 +114,23 @@ class Draft:
             citations=tuple(self._citations) if claims else (),
             sentences=tuple(self._sentences) if claims else (),
             confidence=self.confidence,
-            usage=self.completion.usage,
+            usage=self.completion.usage + self.spent,
             timings_ms=self.timings,
             finish_reason=self.completion.finish_reason,
             passages=self._retrieval.passages,
             explain=self._explain(),
+            strategy=self.strategy,
         )
 
     def _explain(self) -> dict[str, Any] | None:
         if self._retrieval.explain is None:
             return None
-        return {**self._retrieval.explain, "confidence": asdict(self._features) if self._features else None}
+        budget = self.completion.budget
+        return {
+            **self._retrieval.explain,
+            "confidence": asdict(self._features) if self._features else None,
+            "prompt": asdict(budget) if budget else None,
+        }
 
     def _has(self, citation: Citation, new: list[Citation]) -> bool:
         return any(

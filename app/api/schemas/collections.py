@@ -8,7 +8,7 @@ from typing import Annotated, Self
 from pydantic import Field, StringConstraints
 
 from app.api.schemas.wire import ChunkOverlapTokens, ChunkTokens, CollectionName, TopK, Wire
-from app.types import Collection, Quantization
+from app.types import Collection, Quantization, Strategy
 
 
 class Example(Wire):
@@ -26,6 +26,9 @@ class CollectionSettings(Wire):
     top_k: TopK | None = None
     candidates: int | None = Field(None, ge=10, le=1000)
     rerank_budget_ms: float | None = Field(None, ge=0, le=60_000)  # then the fused order is used
+    strategy: Strategy | None = None
+    agent_steps: int | None = Field(None, ge=1, le=30)  # turns of the language model
+    agent_tokens: int | None = Field(None, ge=1000, le=1_000_000)  # of its prompts and turns together
     dense_weight: float | None = Field(None, ge=0, le=1)
     answer_threshold: float | None = Field(None, ge=0, le=1)
     quantization: Quantization | None = None
