@@ -10,6 +10,7 @@ from typing import Self
 import httpx
 
 from app.answering.answerer import Answerer
+from app.answering.inspection import Inspector
 from app.answering.openai_generator import OpenAIGenerator
 from app.config import Settings
 from app.embedding import CrossEncoderScorer, Embedders, load_embedder
@@ -79,6 +80,11 @@ def build_retriever(core: Core, reranker: Reranker | None = None) -> Retriever:
         top_k=core.settings.top_k,
         reranker=reranker,
     )
+
+
+def build_inspector(core: Core, retriever: Retriever) -> Inspector:
+    """Over the same searches that answers are made from."""
+    return Inspector(database=core.database, projection=core.projection, embedders=core.embedders, retriever=retriever)
 
 
 def build_answerer(core: Core, retriever: Retriever, client: httpx.AsyncClient) -> Answerer:

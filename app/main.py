@@ -13,8 +13,8 @@ from app.api import errors, page
 from app.api.auth import Keys, RequireKey
 from app.api.dependencies import Services
 from app.api.observation import ObserveRequests
-from app.api.routes import ask, chunks, collections, documents, health, openai, search, versions
-from app.bootstrap import build_answerer, build_core, build_reranker, build_retriever
+from app.api.routes import ask, chunks, collections, documents, explain, health, openai, search, versions
+from app.bootstrap import build_answerer, build_core, build_inspector, build_reranker, build_retriever
 from app.config import Settings
 from app.fetching import Fetcher
 from app.preview import Previewer
@@ -47,6 +47,7 @@ def create_app(
                     core=core,
                     retriever=retriever,
                     answerer=build_answerer(core, retriever, client),
+                    inspector=build_inspector(core, retriever),
                     previewer=Previewer(settings.parse_limits),
                     fetcher=fetcher,
                     worker_problem=worker_problem,
@@ -55,7 +56,7 @@ def create_app(
 
     app = FastAPI(title="Footnote", version=version("footnote"), description=_DESCRIPTION, lifespan=lifespan)
     errors.install(app)
-    for module in (documents, versions, chunks, search, ask, collections, openai, health):
+    for module in (documents, versions, chunks, search, ask, explain, collections, openai, health):
         app.include_router(module.router, responses=errors.RESPONSES)
     page.install(app)
     # The last one added is the outermost: refusals are counted too.
