@@ -23,7 +23,7 @@ from app.answering.gathering import Gathered, Search, joined
 from app.answering.generation import LanguageModel, ToolCall, Turn
 from app.answering.prompt import clean
 from app.answering.tool_calls import arguments_of
-from app.answering.tools import TOOLS, Notebook
+from app.answering.tools import TOOLS, Notebook, ToolResult
 from app.answering.window import estimate
 from app.errors import GenerationFailed, InvalidRequest
 from app.retrieval.reading import Reader
@@ -68,7 +68,8 @@ class _Stop:
     """Why no more is gathered."""
 
     reason: str
-    failure: GenerationFailed | None = None
+    failure: GenerationFailed | None = None  # the language model is down
+    refusal: RequestRejected | PromptTooLong | None = None  # it takes no such request
 
 
 async def gather(
@@ -88,86 +89,111 @@ async def gather(
     raises, and `ModelNotFound`.
     """
     notebook = Notebook(question, search, reader)
+    talk = _Talk(planner, model, sampling, budget)
+    stop = await talk.begin()
     first = await notebook.search_for(question)
     number = 1
-    yield Step(number, first.action, first.arguments, first.outcome, first.found, first.new)
-    messages: list[dict[str, Any]] = [
-        {"role": "system", "content": _INSTRUCTIONS.format(key=notebook.key)},
-        {"role": "user", "content": f"The question:\n{clean(question)}\n\nA first search found:\n\n{first.content}"},
-    ]
-    deadline = time.monotonic() + _SECONDS
-    usage, idle = Usage(), 0
-    stop: _Stop | None = None
-    for turns in range(budget.steps + 1):
-        stop = _spent(turns, budget, usage, idle, deadline)
-        if stop is not None:
+    yield first.step(number)
+    talk.open(question, first.content, notebook.key)
+    while stop is None:
+        turn = await talk.turn()
+        if isinstance(turn, _Stop):
+            stop = turn
             break
-        try:
-            room = await planner.window(model)
-            fitted = _fitted(messages, room - min(_TURN_TOKENS, room // 4))
-            if fitted is None:
-                stop = _Stop("The language model's window is full.")
-                break
-            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
-                turn = await planner.turn(
-                    fitted, model=model, max_tokens=min(_TURN_TOKENS, room // 4), sampling=sampling, tools=TOOLS
-                )
-        except TimeoutError:
-            stop = _Stop(_TIME_IS_UP)
-            break
-        except (PromptTooLong, RequestRejected) as error:
-            logger.info("an agent's turn was refused: %s", error)
-            if turns == 0:
-                yield Step(number + 1, Action.STOP, {}, f"{error.message} Other wordings are searched for instead.")
-                instead = multi.gather(
-                    question, search=search, top_k=top_k, writer=planner, model=model, first_step=number + 2
-                )
-                async with aclosing(instead):
-                    async for event in instead:
-                        yield event
-                return
-            stop = _Stop(error.message)
-            break
-        except GenerationFailed as error:
-            stop = _Stop(error.message, error)
-            break
-        usage += turn.usage if turn.usage.total_tokens else Usage(estimate(_texts(fitted)), len(turn.text) // 3)
-        if not turn.calls:
-            stop = _Stop("The language model asks for nothing more.")
-            break
-        messages.append(_said(turn))
-        new = 0
-        for at, call in enumerate(turn.calls):
-            if at < _CALLS_A_TURN:
-                result = await notebook.call(call)
-                content, new, number = result.content, new + result.new, number + 1
-                yield Step(number, result.action, result.arguments, result.outcome, result.found, result.new)
-            else:
-                content = "Error: too many calls at once."
-            messages.append({"role": "tool", "tool_call_id": call.id, "content": content})
-        idle = 0 if new else idle + 1
-    assert stop is not None  # noqa: S101 - the loop has one turn more than the budget
-    yield Step(number + 1, Action.STOP, {}, stop.reason)
+        results = []
+        for call in turn.calls[:_CALLS_A_TURN]:
+            result = await notebook.call(call)
+            results.append(result)
+            number += 1
+            yield result.step(number)
+        stop = talk.add(turn, results)
+    number += 1
+    if stop.refusal is not None and not talk.turns:
+        yield Step(number, Action.STOP, {}, f"{stop.reason} Other wordings are searched for instead.")
+        instead = multi.gather(question, search=search, top_k=top_k, writer=planner, model=model, first_step=number + 1)
+        async with aclosing(instead):
+            async for event in instead:
+                yield event
+        return
+    yield Step(number, Action.STOP, {}, stop.reason)
     passages = await reader.still_live(notebook.best(max(top_k, _MOST_PASSAGES)))
     yield Gathered(
         retrieval=joined(notebook.searches, passages),
         strategy=Strategy.AGENT,
         searches=tuple(notebook.searches),
-        usage=usage,
+        usage=talk.usage,
         failure=stop.failure,
     )
 
 
-def _spent(turns: int, budget: Budget, usage: Usage, idle: int, deadline: float) -> _Stop | None:
-    if turns >= budget.steps:
-        return _Stop(f"The budget of {budget.steps} steps is used up.")
-    if usage.total_tokens >= budget.tokens:
-        return _Stop(f"The budget of {budget.tokens} tokens is used up.")
-    if idle >= _IDLE_TURNS:
-        return _Stop("The last calls brought nothing new.")
-    if time.monotonic() >= deadline:
-        return _Stop(_TIME_IS_UP)
-    return None
+class _Talk:
+    """What the model and the tools have said to each other, and what of the budget it has taken."""
+
+    def __init__(self, planner: LanguageModel, model: str | None, sampling: Sampling, budget: Budget) -> None:
+        self._planner = planner
+        self._model = model
+        self._sampling = sampling
+        self._budget = budget
+        self._deadline = time.monotonic() + _SECONDS
+        self._messages: list[dict[str, Any]] = []
+        self._window = self._room = 0
+        self._idle = 0  # turns in a row that brought nothing new
+        self.turns = 0
+        self.usage = Usage()
+
+    async def begin(self) -> _Stop | None:
+        """Before the first step: a model that is not served still gets its own status. Raises `ModelNotFound`."""
+        try:
+            self._window = await self._planner.window(self._model)
+        except GenerationFailed as error:
+            return _Stop(error.message, failure=error)
+        self._room = min(_TURN_TOKENS, self._window // 4)
+        return None
+
+    def open(self, question: str, found: str, key: str) -> None:
+        """The first messages: the rules, the question, and what a search for it has found."""
+        self._messages = [
+            {"role": "system", "content": _INSTRUCTIONS.format(key=key)},
+            {"role": "user", "content": f"The question:\n{clean(question)}\n\nA first search found:\n\n{found}"},
+        ]
+
+    async def turn(self) -> Turn | _Stop:
+        """The model's next calls; or the end, where it makes none or cannot be asked."""
+        messages = _fitted(self._messages, self._window - self._room)
+        if messages is None:
+            return _Stop("The language model's window is full.")
+        try:
+            async with asyncio.timeout(max(0.0, self._deadline - time.monotonic())):
+                turn = await self._planner.turn(
+                    messages, model=self._model, max_tokens=self._room, sampling=self._sampling, tools=TOOLS
+                )
+        except TimeoutError:
+            return _Stop(_TIME_IS_UP)
+        except (PromptTooLong, RequestRejected) as error:
+            logger.info("an agent's turn was refused: %s", error)
+            return _Stop(error.message, refusal=error)
+        except GenerationFailed as error:
+            return _Stop(error.message, failure=error)
+        counted = turn.usage if turn.usage.total_tokens else Usage(estimate(_texts(messages)), len(turn.text) // 3)
+        self.usage += counted
+        return turn if turn.calls else _Stop("The language model asks for nothing more.")
+
+    def add(self, turn: Turn, results: Sequence[ToolResult]) -> _Stop | None:
+        """A turn with what came of its first calls. Why it must have been the last, where it must."""
+        self._messages.append(_said(turn))
+        contents = [result.content for result in results]
+        contents += ["Error: too many calls at once."] * (len(turn.calls) - len(results))
+        for call, content in zip(turn.calls, contents, strict=True):
+            self._messages.append({"role": "tool", "tool_call_id": call.id, "content": content})
+        self.turns += 1
+        self._idle = 0 if any(result.new for result in results) else self._idle + 1
+        if self.turns >= self._budget.steps:
+            return _Stop(f"The budget of {self._budget.steps} steps is used up.")
+        if self.usage.total_tokens >= self._budget.tokens:
+            return _Stop(f"The budget of {self._budget.tokens} tokens is used up.")
+        if self._idle >= _IDLE_TURNS:
+            return _Stop("The last calls brought nothing new.")
+        return _Stop(_TIME_IS_UP) if time.monotonic() >= self._deadline else None
 
 
 def _said(turn: Turn) -> dict[str, Any]:

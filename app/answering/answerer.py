@@ -10,12 +10,11 @@ from typing import Any
 
 from app.answering import agent, multi
 from app.answering.citations import cited_sentences, complete_sentences
-from app.answering.confidence import confidence
 from app.answering.draft import Draft
 from app.answering.events import CitationFound, Delta, Done, Event, Failed, Sources, Step
-from app.answering.evidence import Evidence, read_passages
+from app.answering.evidence import Evidence
 from app.answering.extractive import ExtractiveGenerator
-from app.answering.gathering import Gathered, Part
+from app.answering.gathering import Gathered
 from app.answering.generation import Completion, Generator, LanguageModel, Task
 from app.answering.terms import weighted_terms
 from app.config import Settings
@@ -87,8 +86,8 @@ class Answerer:
         retrieval = _explained(gathered, steps)
         draft = Draft(request.question, query, retrieval, request.conversation_id)
         draft.strategy, draft.spent = gathered.strategy, gathered.usage
-        parts = _Parts(gathered.parts, self._threshold(collection))
-        draft.confidence = max(draft.confidence, parts.confidence)
+        # Half an answer is an answer: the part that is answered best counts.
+        draft.confidence = max([draft.confidence, *gathered.confidences.values()])
         yield Sources(retrieval.passages)
         task = _task(request, collection, draft.evidence)
         if gathered.failure is not None:
@@ -108,8 +107,11 @@ class Answerer:
         if draft.confidence < self._threshold(collection) or not any(draft.evidence.terms):
             yield Delta(draft.abstain())
         else:
-            draft.leave_open(parts.open)
-            extractive_task = replace(task, question=query, parts=parts.answered)
+            threshold = self._threshold(collection)
+            answered = tuple(part for part, sure in gathered.confidences.items() if sure >= threshold)
+            if answered:
+                draft.leave_open([part for part in gathered.confidences if part not in answered])
+            extractive_task = replace(task, question=query, parts=answered)
             async with aclosing(self._speak(draft, self._extractive, extractive_task)) as events:
                 async for event in events:
                     yield event
@@ -181,32 +183,6 @@ class Answerer:
             yield CitationFound(citation)
 
 
-@dataclass(frozen=True, slots=True)
-class _Parts:
-    """The parts of a compound question: the passages may answer some of them, and not the others."""
-
-    parts: tuple[Part, ...]
-    threshold: float
-
-    @property
-    def confidence(self) -> float:
-        """In the part that is answered best: half an answer is an answer."""
-        return max(map(_confidence, self.parts), default=0.0)
-
-    @property
-    def answered(self) -> tuple[str, ...]:
-        return tuple(part.question for part in self.parts if _confidence(part) >= self.threshold)
-
-    @property
-    def open(self) -> tuple[str, ...]:
-        return tuple(part.question for part in self.parts if _confidence(part) < self.threshold)
-
-
-def _confidence(part: Part) -> float:
-    retrieval = part.retrieval
-    return confidence(part.question, read_passages(retrieval.passages), retrieval.coverage)
-
-
 def _explained(gathered: Gathered, steps: Sequence[Step]) -> Retrieval:
     """What was gathered, with the strategy among its explanations where these are wanted."""
     retrieval = gathered.retrieval
@@ -215,7 +191,7 @@ def _explained(gathered: Gathered, steps: Sequence[Step]) -> Retrieval:
     strategy = {
         "used": gathered.strategy,
         "steps": [asdict(step) for step in steps],
-        "parts": [{"question": part.question, "confidence": _confidence(part)} for part in gathered.parts],
+        "parts": [{"question": part, "confidence": sure} for part, sure in gathered.confidences.items()],
         "searches": [{"query": each.query, **(each.explain or {})} for each in gathered.searches],
     }
     return replace(retrieval, explain={**retrieval.explain, "strategy": strategy})

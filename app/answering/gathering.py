@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from app.errors import GenerationFailed
 from app.retrieval.pipeline import Retrieval
@@ -13,21 +13,14 @@ Search = Callable[[str], Awaitable[Retrieval]]
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A part of a compound question, and what was found for it."""
-
-    question: str
-    retrieval: Retrieval
-
-
-@dataclass(frozen=True, slots=True)
 class Gathered:
     """The passages that an answer is made from, and how they came together. The last thing that a strategy yields."""
 
     retrieval: Retrieval
     strategy: Strategy  # the one that was used
     searches: tuple[Retrieval, ...] = ()  # where there was more than one
-    parts: tuple[Part, ...] = ()
+    # Of each part of a compound question, that what was found for it answers it; empty for a simple question.
+    confidences: Mapping[str, float] = field(default_factory=dict)
     usage: Usage = Usage()  # noqa: RUF009 - frozen
     failure: GenerationFailed | None = None  # the language model is down: do not ask it again
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import re
 from collections.abc import AsyncGenerator, Sequence
 
+from app.answering.confidence import confidence
 from app.answering.events import Action, Step
-from app.answering.gathering import Gathered, Part, Search, fuse_passages, joined
+from app.answering.evidence import read_passages
+from app.answering.gathering import Gathered, Search, fuse_passages, joined
 from app.answering.generation import LanguageModel
 from app.answering.prompt import clean
 from app.answering.splitting import split
 from app.errors import GenerationFailed
+from app.retrieval.pipeline import Retrieval
 from app.types import Sampling, Strategy, Usage
 
 logger = logging.getLogger(__name__)
@@ -22,7 +26,7 @@ _MOST_REWRITES = 3
 _REWRITE_SECONDS = 6.0  # it delays the search; without it the question and its parts are searched for all the same
 _REWRITE_TOKENS = 200
 _MOST_CHARACTERS = 300  # of a rewrite: a longer one is no query
-_BULLET = re.compile(r"^\s*(?:[-*•]|\(?\d{1,2}[.)、:：]|[\"“])\s*")
+_BULLET = re.compile(r"^\s*(?:[-*•]|[\[(]?\d{1,2}[.)\]、:：]|[\"“])\s*")
 
 _INSTRUCTIONS = f"""\
 You prepare searches in a library of documents. Write at most {_MOST_REWRITES} search queries, one a line, that \
@@ -43,6 +47,11 @@ async def gather(
 
     Raises what `search` raises, and `ModelNotFound`.
     """
+    # Before the first step: what is wrong with the request still gets its own status.
+    if writer is not None:
+        with contextlib.suppress(GenerationFailed):
+            await writer.window(model)
+    first = await search(question)
     number = first_step
     usage = Usage()
     parts = split(question)
@@ -56,7 +65,7 @@ async def gather(
         yield Step(number, Action.REWRITE, {"queries": list(rewrites)}, outcome)
         number += 1
     queries = list(dict.fromkeys([question, *parts, *rewrites]))
-    searches = await asyncio.gather(*(search(query) for query in queries))
+    searches = [first, *await asyncio.gather(*(search(query) for query in queries[1:]))]
     seen: set[str] = set()
     for query, found in zip(queries, searches, strict=True):
         chunks = {passage.chunk_id for passage in found.passages}
@@ -69,7 +78,7 @@ async def gather(
         retrieval=joined(searches, fuse_passages(searches)[:top_k]),
         strategy=Strategy.MULTI,
         searches=tuple(searches),
-        parts=tuple(Part(part, by_query[part]) for part in parts) if len(parts) > 1 else (),
+        confidences={part: _confidence(by_query[part]) for part in parts} if len(parts) > 1 else {},
         usage=usage,
     )
 
@@ -98,10 +107,15 @@ def read_queries(text: str, question: str) -> tuple[str, ...]:
             listed = json.loads(text[opening : closing + 1])
         except (ValueError, RecursionError):
             listed = None
-        lines = listed if isinstance(listed, list) else lines
+        if isinstance(listed, list) and any(isinstance(each, str) for each in listed):
+            lines = listed
     queries = [_BULLET.sub("", line).strip(" \t\"“”'`,") for line in lines if isinstance(line, str)]
     usable = [query for query in queries if any(map(str.isalnum, query)) and len(query) <= _MOST_CHARACTERS]
     return tuple(query for query in dict.fromkeys(usable) if query.casefold() != question.casefold())[:_MOST_REWRITES]
+
+
+def _confidence(found: Retrieval) -> float:
+    return confidence(found.query, read_passages(found.passages), found.coverage)
 
 
 def _told(found: int, new: int) -> str:

@@ -11,9 +11,10 @@ import json
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
-from app.answering.events import Action
+from app.answering.events import Action, Step
 from app.answering.gathering import Search, fuse_passages
 from app.answering.generation import ToolCall
 from app.answering.prompt import framed, passage_block
@@ -26,6 +27,7 @@ from app.retrieval.reading import Reader
 from app.types import Passage
 
 _MOST_QUERY_CHARACTERS = 500
+_MOST_SHOWN = 5  # arguments of a call that could not be done
 _READ_SCORE = 0.5  # of a passage that was read and not found, and as much again for the question's own words in it
 
 TOOLS: Sequence[dict[str, Any]] = (
@@ -73,6 +75,10 @@ class ToolResult:
     outcome: str
     found: int = 0
     new: int = 0
+
+    def step(self, number: int) -> Step:
+        """The same as an event."""
+        return Step(number, self.action, self.arguments, self.outcome, self.found, self.new)
 
 
 @dataclass
@@ -167,7 +173,10 @@ class Notebook:
 
 def _refused(name: str, arguments: dict[str, Any], message: str) -> ToolResult:
     action = Action.READ if name == "read" else Action.SEARCH
-    return ToolResult(f"Error: {message}", action, arguments, message)
+    shown = {
+        key[:50]: value if isinstance(value, int | float) else str(value)[:200] for key, value in arguments.items()
+    }
+    return ToolResult(f"Error: {message}", action, dict(islice(shown.items(), _MOST_SHOWN)), message)
 
 
 def _text(arguments: dict[str, Any], name: str) -> str:

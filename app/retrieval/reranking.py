@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from app.retrieval.fusion import normalised
+from app.telemetry import RERANKS
 from app.types import Passage, with_context
 
 logger = logging.getLogger(__name__)
@@ -79,17 +80,21 @@ class Reranker:
     async def rerank(self, query: str, passages: Sequence[Passage], budget_ms: float) -> Reranked:
         """The passages by the model's judgement, best first, `score` from 1 down to 0 and `scores.rerank` as it was
         given; as they are, with the reason, when that is not possible within the budget."""
-        unchanged = tuple(passages)
+        if len(passages) < 2:
+            return Reranked(tuple(passages))
+        reranked, outcome = await self._rerank(query, tuple(passages), budget_ms)
+        RERANKS.labels(outcome).inc()
+        return reranked
+
+    async def _rerank(self, query: str, unchanged: tuple[Passage, ...], budget_ms: float) -> tuple[Reranked, str]:
         if self.problem is not None:
-            return Reranked(unchanged, self.problem)
-        if len(unchanged) < 2:
-            return Reranked(unchanged)
+            return Reranked(unchanged, self.problem), "unavailable"
         texts = [with_context(passage.headings, passage.header, passage.text) for passage in unchanged]
         request = _Request(query, texts, time.monotonic() + budget_ms / 1000, Future())
         try:
             self._requests.put_nowait(request)
         except queue.Full:
-            return Reranked(unchanged, "too many requests wait for the rerank model")
+            return Reranked(unchanged, "too many requests wait for the rerank model"), "refused"
         try:
             async with asyncio.timeout(budget_ms / 1000):
                 scores = await asyncio.wrap_future(request.scores)  # cancelled with us: it is skipped, then
@@ -97,10 +102,10 @@ class Reranker:
             scores = None
         except Exception as error:
             logger.exception("the rerank model failed")
-            return Reranked(unchanged, f"the rerank model failed: {error}")
+            return Reranked(unchanged, f"the rerank model failed: {error}"), "failed"
         if scores is None:
-            return Reranked(unchanged, f"the budget of {budget_ms:g} ms was used up")
-        return Reranked(_in_order(unchanged, scores))
+            return Reranked(unchanged, f"the budget of {budget_ms:g} ms was used up"), "late"
+        return Reranked(_in_order(unchanged, scores)), "done"
 
     def _load_and_run(self) -> None:
         try:

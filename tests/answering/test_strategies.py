@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -116,7 +117,9 @@ async def test_a_compound_question_without_a_model() -> None:
 
 async def test_half_a_question_is_answered() -> None:
     """A part that nothing answers is left open, and named; the other is answered."""
-    events = await setup().ask("When did the harbour bridge open and who wrote the opera Tosca?", strategy="multi")
+    events = await setup().ask(
+        "When did the harbour bridge open and who wrote the opera Tosca?", strategy=Strategy.MULTI
+    )
     result = finished(events)
     assert result.answerable
     assert "1932" in result.text
@@ -173,17 +176,19 @@ async def test_a_slow_rewrite_is_not_waited_for(
 ) -> None:
     """A model that says nothing costs a rewrite its time, and no more; the engine is freed."""
     monkeypatch.setattr("app.answering.multi._REWRITE_SECONDS", 0.05)
-    engine.script(Reply([delta("the"), STALL]), answer("It opened in 1932. [1]"))
+    engine.default = lambda body: (
+        Reply([delta("the"), STALL]) if "prepare searches" in str(body) else answer("It opened in 1932. [1]")
+    )
     result = finished(await setup(engine, client).ask("When did the harbour bridge open?", strategy=Strategy.MULTI))
     assert result.text == "It opened in 1932. [1]"
-    assert engine.left == 1
+    await asyncio.to_thread(engine.wait_for, lambda: engine.open == 0)
 
 
 def test_what_a_model_writes_as_queries() -> None:
     """Lines, bullets, quotation marks or a JSON list; not the question again, and not more than a few."""
     assert read_queries('["a b", "c", 3, ""]', "q") == ("a b", "c")
     assert read_queries('1) "a b"\n* c\nQ\nc\n\n(3) d\ne', "q") == ("a b", "c", "d")
-    assert read_queries("[1] not json\nthen this", "q") == ("1] not json", "then this")
+    assert read_queries("[1] not json\nthen this", "q") == ("not json", "then this")
     assert read_queries("", "q") == ()
 
 
@@ -383,7 +388,9 @@ async def test_a_long_search_fits_the_window(engine: FakeEngine, client: httpx.A
 async def test_time_is_up(engine: FakeEngine, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """A turn that takes too long ends the search, and not the answer."""
     monkeypatch.setattr(agent, "_SECONDS", 0.1)
-    engine.script(Reply([delta("Let me think"), STALL]), answer("It opened in 1932. [1]"))
+    engine.default = lambda body: (
+        Reply([delta("Let me think"), STALL]) if "tools" in body else answer("It opened in 1932. [1]")
+    )
     events = await setup(engine, client).ask(AGENT_QUESTION, strategy=Strategy.AGENT)
     assert "time" in steps(events)[-1].outcome
     assert finished(events).text == "It opened in 1932. [1]"
