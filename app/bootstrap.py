@@ -10,13 +10,16 @@ from typing import Self
 import httpx
 
 from app.answering.answerer import Answerer
+from app.answering.inspection import Inspector
 from app.answering.openai_generator import OpenAIGenerator
 from app.answering.second_opinion import SecondOpinion
 from app.config import Settings
-from app.embedding import Embedders, load_embedder
+from app.embedding import CrossEncoderScorer, Embedders, load_embedder
 from app.embedding.entailment import CrossEncoderEntailment
 from app.projection import Projection
 from app.retrieval.pipeline import Retriever
+from app.retrieval.reading import Reader
+from app.retrieval.reranking import Reranker
 from app.store.blobs import BlobStore
 from app.store.collections import ensure_default_collection
 from app.store.database import Database, open_database
@@ -62,22 +65,39 @@ def build_core(settings: Settings) -> Core:
     )
 
 
-def build_retriever(core: Core) -> Retriever:
+def build_reranker(settings: Settings) -> Reranker | None:
+    """Where a model is configured; it loads when it is started."""
+    model = settings.rerank_model
+    if model is None:
+        return None
+    return Reranker(lambda: CrossEncoderScorer(model, device=settings.embedding_device))
+
+
+def build_retriever(core: Core, reranker: Reranker | None = None) -> Retriever:
     """Both search legs over the core's parts."""
     return Retriever(
         database=core.database,
         projection=core.projection,
         embedders=core.embedders,
         top_k=core.settings.top_k,
-        candidates=core.settings.candidates,
+        reranker=reranker,
     )
+
+
+def build_inspector(core: Core, retriever: Retriever) -> Inspector:
+    """Over the same searches that answers are made from."""
+    return Inspector(database=core.database, projection=core.projection, embedders=core.embedders, retriever=retriever)
 
 
 def build_answerer(core: Core, retriever: Retriever, client: httpx.AsyncClient) -> Answerer:
     """With a language model where one is configured; without, answers are extractive."""
     generator = OpenAIGenerator(client, core.settings) if core.settings.llm_base_url else None
     return Answerer(
-        retriever=retriever, generator=generator, settings=core.settings, second_opinion=_second_opinion(core.settings)
+        retriever=retriever,
+        generator=generator,
+        settings=core.settings,
+        reader=Reader(core.database),
+        second_opinion=_second_opinion(core.settings),
     )
 
 

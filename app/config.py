@@ -61,7 +61,7 @@ class Settings(BaseSettings):
 
     # Retrieval
     top_k: int = Field(6, ge=1, le=50)
-    candidates: int = Field(60, ge=10, le=1000)  # of each leg
+    rerank_model: str | None = None  # a cross-encoder: a path, or a name on a hub; none: the fused order is used
 
     # Chunks of a segment; smaller ones are searched exactly
     index_clustered_from: int = Field(DEFAULT_CLUSTERED_FROM, ge=1000)

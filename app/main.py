@@ -13,8 +13,8 @@ from app.api import errors, page
 from app.api.auth import Keys, RequireKey
 from app.api.dependencies import Services
 from app.api.observation import ObserveRequests
-from app.api.routes import ask, chunks, collections, documents, health, openai, search, versions
-from app.bootstrap import build_answerer, build_core, build_retriever
+from app.api.routes import ask, chunks, collections, documents, explain, health, openai, search, versions
+from app.bootstrap import build_answerer, build_core, build_inspector, build_reranker, build_retriever
 from app.config import Settings
 from app.fetching import Fetcher
 from app.preview import Previewer
@@ -37,13 +37,17 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with core:
             core.embedders.start(for_queries=True)
+            reranker = build_reranker(settings)
             async with httpx.AsyncClient() as client, AsyncExitStack() as stack:
-                retriever = build_retriever(core)
-                answerer = stack.enter_context(closing(build_answerer(core, retriever, client)))
+                if reranker is not None:
+                    reranker.start()
+                    stack.callback(reranker.close)
+                retriever = build_retriever(core, reranker)
                 app.state.services = Services(
                     core=core,
                     retriever=retriever,
-                    answerer=answerer,
+                    answerer=stack.enter_context(closing(build_answerer(core, retriever, client))),
+                    inspector=build_inspector(core, retriever),
                     previewer=Previewer(settings.parse_limits),
                     fetcher=fetcher,
                     worker_problem=worker_problem,
@@ -52,7 +56,7 @@ def create_app(
 
     app = FastAPI(title="Footnote", version=version("footnote"), description=_DESCRIPTION, lifespan=lifespan)
     errors.install(app)
-    for module in (documents, versions, chunks, search, ask, collections, openai, health):
+    for module in (documents, versions, chunks, search, ask, explain, collections, openai, health):
         app.include_router(module.router, responses=errors.RESPONSES)
     page.install(app)
     # The last one added is the outermost: refusals are counted too.

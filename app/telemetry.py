@@ -23,6 +23,8 @@ REQUEST_SECONDS = Histogram(
 )
 ANSWERS = Counter("footnote_answers_total", "Answers given.", ["mode", "outcome"])
 
+RERANKS = Counter("footnote_reranks_total", "Orders asked of the rerank model.", ["outcome"])
+
 
 def _gauge(name: str, what: str, labels: Sequence[str] = ()) -> Gauge:
     return Gauge(name, what, labels, multiprocess_mode="mostrecent")

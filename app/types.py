@@ -49,6 +49,14 @@ class Mode(StrEnum):
     EXTRACT = "extract"
 
 
+class Strategy(StrEnum):
+    """How passages are gathered for an answer."""
+
+    SINGLE = "single"  # one search
+    MULTI = "multi"  # one for each part and each rewording of the question
+    AGENT = "agent"  # as the language model goes: it searches and reads until it has what it needs
+
+
 class Support(StrEnum):
     """The verdict on one sentence of an answer, checked against the passages that it cites."""
 
@@ -246,6 +254,9 @@ class Usage:
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(self.prompt_tokens + other.prompt_tokens, self.completion_tokens + other.completion_tokens)
+
     @property
     def total_tokens(self) -> int:
         return self.prompt_tokens + self.completion_tokens
@@ -271,6 +282,7 @@ class Answer:
     finish_reason: str | None = None  # the engine's: "stop", "length", …
     passages: tuple[Passage, ...] = ()
     explain: Mapping[str, Any] | None = None
+    strategy: Strategy = Strategy.SINGLE  # the one that was used
 
 
 @dataclass(frozen=True, slots=True)

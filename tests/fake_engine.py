@@ -84,6 +84,24 @@ def answer(text: str, *, finish: str = "stop", reasoning: str | None = None, pac
     return Reply(steps)
 
 
+def tool_call(name: str, arguments: object, *, index: int = 0, pieces: int = 3) -> list[bytes]:
+    """The chunks of one tool call, its arguments in pieces, as vLLM streams them; a string is sent as it is."""
+    text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+    size = max(1, -(-len(text) // pieces))
+    head = {"index": index, "id": f"call_{name}_{index}", "type": "function"}
+    first = delta(tool_calls=[{**head, "function": {"name": name, "arguments": ""}}])
+    rest = [text[at : at + size] for at in range(0, len(text), size)]
+    return [first, *(delta(tool_calls=[{"index": index, "function": {"arguments": piece}}]) for piece in rest)]
+
+
+def calling(*calls: tuple[str, object], text: str = "") -> Reply:
+    """A turn that calls tools: `calling(("search", {"query": "dome"}), …)`."""
+    steps = words(text) if text else []
+    for index, (name, arguments) in enumerate(calls):
+        steps += tool_call(name, arguments, index=index)
+    return Reply([*steps, delta(finish="tool_calls"), usage(), DONE])
+
+
 def broken(text: str, act: Act = RESET) -> Reply:
     """An answer that stalls, or whose connection is reset, after some words."""
     return Reply([*words(text), act])

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any
 
+from app.answering import agent, multi
 from app.answering.draft import Draft
-from app.answering.events import Delta, Done, Event, Failed, Sources
+from app.answering.events import Delta, Done, Event, Failed, Sources, Step
 from app.answering.evidence import Evidence
 from app.answering.extractive import ExtractiveGenerator
-from app.answering.generation import Completion, Generator, Task
+from app.answering.gathering import Gathered
+from app.answering.generation import Completion, Generator, LanguageModel, Task
 from app.answering.second_opinion import SecondOpinion
 from app.answering.terms import weighted_terms
 from app.config import Settings
 from app.errors import GenerationFailed, GenerationInterrupted, InvalidRequest
-from app.retrieval.pipeline import Retriever
+from app.retrieval.pipeline import Retrieval, Retriever
+from app.retrieval.reading import Reader
 from app.telemetry import timed
-from app.types import Answer, Collection, Message, Mode, Sampling, Unsupported
+from app.types import Answer, Collection, Message, Mode, Sampling, Strategy, Unsupported
 
 _TERMS_OF_A_WHOLE_QUESTION = 2.0  # "And in 2019?" tells less: it needs the turn before to be searched for
 
@@ -37,6 +41,7 @@ class AskRequest:
     conversation_id: str | None = None
     explain: bool = False
     streamed: bool = True  # somebody reads along: what was said cannot be taken back
+    strategy: Strategy | None = None
 
 
 class Answerer:
@@ -46,13 +51,15 @@ class Answerer:
         self,
         *,
         retriever: Retriever,
-        generator: Generator | None,
+        generator: LanguageModel | None,
         settings: Settings,
+        reader: Reader,
         second_opinion: SecondOpinion | None = None,
     ) -> None:
         """Without a `generator`, answers are extractive. `second_opinion` judges their sentences beside the checks."""
         self._second_opinion = second_opinion
         self._retriever = retriever
+        self._reader = reader
         self._generator = generator
         self._extractive = ExtractiveGenerator()
         self._settings = settings
@@ -73,20 +80,24 @@ class Answerer:
         raise AssertionError("an answer ends with Done or Failed")
 
     async def ask(self, request: AskRequest, *, collection: Collection) -> AsyncGenerator[Event, None]:
-        """`Sources`, then `Delta` and `CitationFound`, then `Done` or, after the first word only, `Failed`.
+        """Any `Step`, `Sources`, then `Delta` and `CitationFound`, then `Done` or, after the first word only, `Failed`.
 
         Raises `InvalidRequest`, `ModelNotFound` and what the retriever raises, before the first word. Close it to stop:
         the language model's server is told at once.
         """
         generator = self._choose(request.mode)
         query = search_query(request.question, request.history)
-        retrieval = await self._retriever.retrieve(
-            query,
-            collection=collection.name,
-            top_k=request.top_k,
-            filters=request.filters,
-            explain=request.explain,
-        )
+        steps: list[Step] = []
+        gathered: Gathered | None = None
+        async with aclosing(self._gather(request, query, collection, generator)) as gathering:
+            async for found in gathering:
+                if isinstance(found, Gathered):
+                    gathered = found
+                else:
+                    steps.append(found)
+                    yield found
+        assert gathered is not None  # noqa: S101 - it is the last thing that is yielded
+        retrieval = _explained(gathered, steps)
         draft = Draft(
             request.question,
             query,
@@ -95,9 +106,14 @@ class Answerer:
             _unsupported(collection),
             is_judged=self._second_opinion is not None,
         )
+        draft.strategy, draft.spent = gathered.strategy, gathered.usage
+        # Half an answer is an answer: the part that is answered best counts.
+        draft.confidence = max([draft.confidence, *gathered.confidences.values()])
         yield Sources(retrieval.passages)
         task = _task(request, collection, draft.evidence)
-        if generator.mode is Mode.GENERATE and retrieval.passages:
+        if gathered.failure is not None:
+            draft.degrade(gathered.failure)
+        elif generator.mode is Mode.GENERATE and retrieval.passages:
             try:
                 async with aclosing(self._speak(draft, generator, task)) as events:
                     async for event in events:
@@ -114,11 +130,52 @@ class Answerer:
         if draft.confidence < self._threshold(collection) or not any(draft.evidence.terms):
             yield Delta(draft.abstain())
         else:
-            extractive_task = replace(task, question=query)
+            threshold = self._threshold(collection)
+            answered = tuple(part for part, sure in gathered.confidences.items() if sure >= threshold)
+            if answered:
+                draft.leave_open([part for part in gathered.confidences if part not in answered])
+            extractive_task = replace(task, question=query, parts=answered)
             async with aclosing(self._speak(draft, self._extractive, extractive_task)) as events:
                 async for event in events:
                     yield event
         yield Done(draft.finish())
+
+    async def _gather(
+        self, request: AskRequest, query: str, collection: Collection, generator: Generator
+    ) -> AsyncGenerator[Step | Gathered, None]:
+        """The passages for an answer. An agent without a language model is nobody: several searches take its place."""
+        strategy = request.strategy or Strategy(collection.setting("strategy", Strategy.SINGLE))
+        top_k = request.top_k or collection.setting("top_k", self._settings.top_k)
+        search = partial(
+            self._retriever.retrieve,
+            collection=collection.name,
+            top_k=request.top_k,
+            filters=request.filters,
+            explain=request.explain,
+        )
+        if strategy is Strategy.SINGLE:
+            yield Gathered(await search(query), strategy)
+            return
+        writer = self._generator if generator.mode is Mode.GENERATE else None
+        if strategy is Strategy.AGENT and writer is not None:
+            steps = agent.gather(
+                query,
+                search=search,
+                reader=self._reader,
+                top_k=top_k,
+                planner=writer,
+                model=request.model,
+                sampling=request.sampling,
+                budget=agent.Budget(
+                    collection.setting("agent_steps", agent.AGENT_STEPS),
+                    collection.setting("agent_tokens", agent.AGENT_TOKENS),
+                ),
+            )
+        else:
+            steps = multi.gather(query, search=search, top_k=top_k, writer=writer, model=request.model)
+        async with aclosing(steps):
+            async for step in steps:
+                yield step
 
     def _choose(self, mode: Mode | None) -> Generator:
         if mode is Mode.EXTRACT or (mode is None and self._generator is None):
@@ -151,6 +208,20 @@ class Answerer:
         if self._second_opinion is not None:
             with timed("entailment", draft.timings):
                 await draft.checked.judge(self._second_opinion)
+
+
+def _explained(gathered: Gathered, steps: Sequence[Step]) -> Retrieval:
+    """What was gathered, with the strategy among its explanations where these are wanted."""
+    retrieval = gathered.retrieval
+    if retrieval.explain is None:
+        return retrieval
+    strategy = {
+        "used": gathered.strategy,
+        "steps": [asdict(step) for step in steps],
+        "parts": [{"question": part, "confidence": sure} for part, sure in gathered.confidences.items()],
+        "searches": [{"query": each.query, **(each.explain or {})} for each in gathered.searches],
+    }
+    return replace(retrieval, explain={**retrieval.explain, "strategy": strategy})
 
 
 def search_query(question: str, history: Sequence[Message]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +16,16 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
+class CallPiece:
+    """A piece of a tool call: the first has its id and name, and all of them a piece of its arguments."""
+
+    index: int | None  # which call of this turn; some servers do not tell
+    id: str | None
+    name: str | None
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
 class StreamEvent:
     """One chunk of a streamed completion."""
 
@@ -23,6 +33,7 @@ class StreamEvent:
     reasoning: bool = False  # the model is thinking: no text for the answer, but a sign of life
     finish_reason: str | None = None
     usage: Usage | None = None
+    calls: tuple[CallPiece, ...] = ()
 
 
 async def read_stream(chunks: AsyncIterator[bytes]) -> AsyncGenerator[StreamEvent, None]:
@@ -78,7 +89,24 @@ def _decode(line: bytes) -> StreamEvent | None:
         reasoning=bool(delta.get("reasoning") or delta.get("reasoning_content")),
         finish_reason=reason if isinstance(reason, str) else None,
         usage=_usage(usage) if isinstance(usage, dict) else None,
+        calls=tuple(_call_pieces(delta.get("tool_calls"))),
     )
+
+
+def _call_pieces(calls: Any) -> Iterator[CallPiece]:
+    for call in calls if isinstance(calls, list) else ():
+        function = _mapping(_mapping(call).get("function"))
+        index, identity, name, arguments = (
+            *(_mapping(call).get(key) for key in ("index", "id")),
+            *(function.get(key) for key in ("name", "arguments")),
+        )
+        yield CallPiece(
+            index=index if isinstance(index, int) else None,
+            id=identity if isinstance(identity, str) and identity else None,
+            name=name if isinstance(name, str) and name else None,
+            # Some servers give an object where the standard has its JSON.
+            arguments=arguments if isinstance(arguments, str) else json.dumps(arguments) if arguments else "",
+        )
 
 
 def error_message(body: Any) -> str:

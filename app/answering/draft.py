@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -17,7 +17,7 @@ from app.answering.generation import Completion
 from app.errors import GenerationFailed
 from app.retrieval.pipeline import Retrieval
 from app.telemetry import ANSWERS, timed
-from app.types import Answer, Mode, Unsupported, Usage
+from app.types import Answer, Mode, Strategy, Unsupported, Usage
 
 _CUT_SHORT = {
     "length": "The answer was cut off at the limit of tokens.",
@@ -52,6 +52,8 @@ class Draft:
         self._reason: str | None = None
         self._answerable = True
         self._degraded = False
+        self.strategy = Strategy.SINGLE
+        self.spent = Usage()  # before the answer itself: on rewriting, on planning
 
     def begin(self, mode: Mode, model: str | None) -> None:
         """A generator takes over; its `Completion` will tell the model's real name."""
@@ -68,6 +70,11 @@ class Draft:
             else "No passage was found for the question."
         )
         return self._say_no()
+
+    def leave_open(self, parts: Sequence[str]) -> None:
+        """Say which parts of a compound question the passages do not seem to answer."""
+        if parts:
+            self._give_reason(f"The passages found do not seem to answer: {' '.join(parts)}")
 
     def degrade(self, error: GenerationFailed) -> None:
         """The language model said nothing: go on without it."""
@@ -115,17 +122,23 @@ class Draft:
             citations=tuple(self.checked.citations) if claims else (),
             sentences=tuple(self.checked.sentences) if claims else (),
             confidence=self.confidence,
-            usage=self.completion.usage,
+            usage=self.completion.usage + self.spent,
             timings_ms=self.timings,
             finish_reason=self.completion.finish_reason,
             passages=self._retrieval.passages,
             explain=self._explain(),
+            strategy=self.strategy,
         )
 
     def _explain(self) -> dict[str, Any] | None:
         if self._retrieval.explain is None:
             return None
-        return {**self._retrieval.explain, "confidence": asdict(self._features) if self._features else None}
+        budget = self.completion.budget
+        return {
+            **self._retrieval.explain,
+            "confidence": asdict(self._features) if self._features else None,
+            "prompt": asdict(budget) if budget else None,
+        }
 
     def _say_no(self) -> str:
         words = abstention(self._question)

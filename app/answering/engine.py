@@ -98,7 +98,7 @@ class Engine:
                     raise GenerationFailed(f"The language model {waiting_for} in time.") from None
                 if event is None:
                     return
-                if event.text or event.reasoning:
+                if event.text or event.reasoning or event.calls:
                     deadline = asyncio.get_running_loop().time() + token_seconds
                     waiting_for = "went silent and did not go on"
                 yield event

@@ -2,10 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
 
 from app.errors import FootnoteError
 from app.types import Answer, Citation, Passage, Sentence
+
+
+class Action(StrEnum):
+    """What a step of gathering passages can be."""
+
+    SPLIT = "split"
+    REWRITE = "rewrite"
+    SEARCH = "search"
+    READ = "read"
+    STOP = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Something that was done to gather passages, and what came of it. Before `Sources`; none for a single search."""
+
+    number: int
+    action: Action
+    arguments: Mapping[str, Any]
+    outcome: str
+    found: int = 0  # passages
+    new: int = 0  # of these, not seen before
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,4 +70,4 @@ class Failed:
     answer_so_far: Answer
 
 
-Event = Sources | Delta | CitationFound | Done | Failed
+Event = Step | Sources | Delta | CitationFound | Done | Failed

@@ -18,6 +18,7 @@ from app.telemetry import timed
 from app.types import Mode, Usage
 
 MAX_SENTENCES = 3
+_SENTENCES_A_PART = 2  # of a compound question
 _K1, _B = 1.2, 0.5  # BM25's saturation and length normalisation, over sentences
 _PASSAGE_WEIGHT = 0.5  # of the passage's fused score, beside the sentence's own share of the best possible BM25
 _REDUNDANCY = 0.2  # taken off in proportion to the terms shared with a sentence that is already chosen
@@ -35,7 +36,7 @@ class ExtractiveGenerator:
 
     async def generate(self, task: Task, timings: MutableMapping[str, float]) -> AsyncGenerator[str | Completion, None]:
         with timed("generate", timings):
-            parts = compose(task.evidence, select_sentences(task.question, task.evidence))
+            parts = compose(task.evidence, select_for_parts(task.parts or (task.question,), task.evidence))
         for text in parts:
             yield text
         yield Completion(model="extractive", usage=Usage(), finish_reason="stop")
@@ -66,6 +67,13 @@ def select_sentences(question: str, evidence: Evidence, limit: int = MAX_SENTENC
     passages = list(dict.fromkeys(sentences[position].passage for position in chosen))
     in_order = sorted(chosen, key=lambda position: (passages.index(sentences[position].passage), position))
     return [sentences[position] for position in in_order]
+
+
+def select_for_parts(parts: Sequence[str], evidence: Evidence) -> list[EvidenceSentence]:
+    """The sentences that answer each part of a question, in the order of the parts, none of them twice."""
+    limit = MAX_SENTENCES if len(parts) == 1 else _SENTENCES_A_PART
+    chosen = [sentence for part in parts for sentence in select_sentences(part, evidence, limit)]
+    return [sentence for at, sentence in enumerate(chosen) if sentence not in chosen[:at]]
 
 
 def compose(evidence: Evidence, sentences: Sequence[EvidenceSentence]) -> list[str]:

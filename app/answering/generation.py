@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, MutableMapping
+from collections.abc import AsyncGenerator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from app.answering.evidence import Evidence
 from app.types import Message, Mode, Sampling, Usage
@@ -22,6 +22,18 @@ class Task:
     sampling: Sampling = field(default_factory=Sampling)
     model: str | None = None
     streamed: bool = True  # each piece reaches a reader at once
+    parts: tuple[str, ...] = ()  # of a compound question; empty for a simple one
+
+
+@dataclass(frozen=True, slots=True)
+class PromptBudget:
+    """How a prompt was made to fit the model's window."""
+
+    window_tokens: int
+    answer_tokens: int  # the room that was left for the answer
+    estimated_prompt_tokens: int  # rather too many; `usage` has what the engine counted
+    passages: int  # in the prompt
+    dropped_chunks: tuple[str, ...]  # passages that there was no room for, the best first
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +43,26 @@ class Completion:
     model: str
     usage: Usage
     finish_reason: str | None  # "stop", "length", "repetition", …
+    budget: PromptBudget | None = field(default=None, compare=False)  # None where there was no prompt
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """What a model wants to have done; the arguments as it wrote them, which may be anything."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a model said in one turn of a conversation of our own, and the tools it called."""
+
+    text: str
+    calls: tuple[ToolCall, ...]
+    usage: Usage
+    finish_reason: str | None
 
 
 class Generator(Protocol):
@@ -45,3 +77,21 @@ class Generator(Protocol):
 
     def generate(self, task: Task, timings: MutableMapping[str, float]) -> AsyncGenerator[str | Completion, None]:
         """`timings` takes the milliseconds of the stages that this generator has."""
+
+
+class LanguageModel(Generator, Protocol):
+    """A generator that can also be talked to: for rewriting a question, for planning."""
+
+    async def window(self, model: str | None) -> int:
+        """The tokens that prompt and answer may have together. Raises `GenerationFailed`, `ModelNotFound`."""
+
+    async def turn(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        model: str | None,
+        max_tokens: int,
+        sampling: Sampling,
+        tools: Sequence[Mapping[str, Any]] = (),
+    ) -> Turn:
+        """One turn, read to its end. Raises `GenerationFailed`."""

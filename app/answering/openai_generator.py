@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, MutableMapping
+from collections.abc import AsyncGenerator, Mapping, MutableMapping, Sequence
 from contextlib import aclosing
 from typing import Any, Final
 
 import httpx
 
 from app.answering.engine import Engine, PromptTooLong, RequestRejected, ServedModel
-from app.answering.generation import Completion, Task
+from app.answering.generation import Completion, PromptBudget, Task, Turn
 from app.answering.repetition import LoopGuard
-from app.answering.window import Messages, fit
+from app.answering.tool_calls import CallCollector
+from app.answering.window import Fitted, estimate, fit
 from app.config import Settings
 from app.errors import GenerationFailed, GenerationInterrupted, InvalidRequest, ModelNotFound
 from app.telemetry import timed
@@ -46,22 +47,60 @@ class OpenAIGenerator:
     async def generate(self, task: Task, timings: MutableMapping[str, float]) -> AsyncGenerator[str | Completion, None]:
         with timed("prompt", timings):
             model = await self._choose_model(task.model)
-            window = model.context_tokens or self._settings.llm_context_tokens or _DEFAULT_CONTEXT_TOKENS
-            messages, room = await self._fit(task, model, window)
+            window = self._window(model)
+            prompt = await self._fit(task, model, window)
         try:
-            async with aclosing(self._stream(task, model.id, messages, room, timings)) as parts:
+            async with aclosing(self._stream(task, model.id, prompt, window, timings)) as parts:
                 async for part in parts:
                     yield part
         except PromptTooLong:
             # Only an engine without a tokenizer of its own to ask, or with a smaller window than it said, comes here,
             # and always before the first token.
             with timed("prompt", timings):
-                messages, room = await self._fit(task, model, window // 2)
-            async with aclosing(self._stream(task, model.id, messages, room, timings)) as parts:
+                window //= 2
+                prompt = await self._fit(task, model, window)
+            async with aclosing(self._stream(task, model.id, prompt, window, timings)) as parts:
                 async for part in parts:
                     yield part
 
-    async def _fit(self, task: Task, model: ServedModel, window: int) -> tuple[Messages, int]:
+    async def window(self, model: str | None) -> int:
+        """The tokens that prompt and answer may have together. Raises `GenerationFailed`, `ModelNotFound`."""
+        return self._window(await self._choose_model(model))
+
+    async def turn(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        model: str | None,
+        max_tokens: int,
+        sampling: Sampling,
+        tools: Sequence[Mapping[str, Any]] = (),
+    ) -> Turn:
+        """One turn, read to its end. Raises what `Engine.stream_chat` raises, and `ModelNotFound`."""
+        served = await self._choose_model(model)
+        # What a caller asks of the answer's length and end is no business of these turns.
+        plain = Sampling(temperature=sampling.temperature, top_p=sampling.top_p, max_tokens=max_tokens)
+        body = _request_body(plain, served.id, messages, max_tokens)
+        if tools:
+            body |= {"tools": list(tools), "tool_choice": "auto"}
+        settings = self._settings
+        events = self._engine.stream_chat(
+            body, settings.llm_first_token_timeout_seconds, settings.llm_token_timeout_seconds
+        )
+        text, calls, usage, finish_reason = "", CallCollector(), Usage(), None
+        thoughts = _ThoughtFilter()
+        async with aclosing(events):
+            async for event in events:
+                usage = event.usage or usage
+                finish_reason = event.finish_reason or finish_reason
+                text += thoughts.answer_part(event.text)
+                calls.add(event.calls)
+        return Turn(text.strip(), calls.collected(), usage, finish_reason)
+
+    def _window(self, model: ServedModel) -> int:
+        return model.context_tokens or self._settings.llm_context_tokens or _DEFAULT_CONTEXT_TOKENS
+
+    async def _fit(self, task: Task, model: ServedModel, window: int) -> Fitted:
         return await fit(task, window, lambda messages: self._engine.count_tokens(model.id, messages))
 
     async def _choose_model(self, requested: str | None) -> ServedModel:
@@ -83,9 +122,9 @@ class OpenAIGenerator:
         return ServedModel(wanted, None)
 
     async def _stream(
-        self, task: Task, model: str, messages: Messages, room: int, timings: MutableMapping[str, float]
+        self, task: Task, model: str, prompt: Fitted, window: int, timings: MutableMapping[str, float]
     ) -> AsyncGenerator[str | Completion, None]:
-        body = _request_body(task.sampling, model, messages, room)
+        body = _request_body(task.sampling, model, prompt.messages, prompt.room)
         settings = self._settings
         started = time.perf_counter()
         answered = False
@@ -126,7 +165,7 @@ class OpenAIGenerator:
             raise GenerationFailed("The language model gave an empty answer.")
         if rest := guard.finish():
             yield rest
-        yield Completion(model, usage, finish_reason)
+        yield Completion(model, usage, finish_reason, _budget(task, prompt, window))
 
 
 class _ThoughtFilter:
@@ -153,7 +192,7 @@ class _ThoughtFilter:
         return answer
 
 
-def _request_body(sampling: Sampling, model: str, messages: Messages, room: int) -> dict[str, Any]:
+def _request_body(sampling: Sampling, model: str, messages: Sequence[Mapping[str, Any]], room: int) -> dict[str, Any]:
     body: dict[str, Any] = {**sampling.extra, "model": model, "messages": messages}
     body |= {"stream": True, "stream_options": {"include_usage": True}}
     if sampling.temperature is not None:
@@ -165,6 +204,17 @@ def _request_body(sampling: Sampling, model: str, messages: Messages, room: int)
     if sampling.max_tokens is not None:
         body["max_tokens"] = min(sampling.max_tokens, room)
     return body
+
+
+def _budget(task: Task, prompt: Fitted, window: int) -> PromptBudget:
+    kept = len(prompt.draft.passages)
+    return PromptBudget(
+        window_tokens=window,
+        answer_tokens=prompt.room,
+        estimated_prompt_tokens=estimate(prompt.messages),
+        passages=kept,
+        dropped_chunks=tuple(passage.chunk_id for passage in task.evidence.passages[kept:]),
+    )
 
 
 def _since(started: float) -> float:

@@ -89,13 +89,23 @@ def _key(passages: Sequence[Passage]) -> str:
 
 def _frame(question: str, passages: Sequence[Passage], key: str) -> str:
     blocks = [f"The key is {key}."]
-    for number, passage in enumerate(passages, start=1):
-        where = " › ".join((passage.filename, *passage.headings))
-        page = f", page {passage.page}" if passage.page is not None else ""
-        heading = " ".join(clean(where + page).split())
-        # "[3]" in a document is its own footnote; as (3) it cannot be taken for the third passage.
-        text = MARKER.sub(r"(\1)", clean(with_context((), passage.header, passage.text))).replace(key, "")
-        blocks.append(f"BEGIN {number} {key}\n{heading}\n\n{text}\nEND {number} {key}")
+    blocks += [passage_block(number, passage, key) for number, passage in enumerate(passages, start=1)]
     language = "Chinese" if is_chinese(question) else "the language of the question"
     blocks.append(f"Answer this question in {language}, from the passages alone:\n{clean(question)}")
     return "\n\n".join(blocks)
+
+
+def passage_block(number: int, passage: Passage, key: str) -> str:
+    """A passage in its frame, with where it stands."""
+    where = " › ".join((passage.filename, *passage.headings))
+    page = f", page {passage.page}" if passage.page is not None else ""
+    return framed(
+        str(number), f"{' '.join((where + page).split())}\n\n{with_context((), passage.header, passage.text)}", key
+    )
+
+
+def framed(name: str, text: str, key: str) -> str:
+    """Text of a document between two lines that it cannot hold itself."""
+    # "[3]" in a document is its own footnote; as (3) it cannot be taken for the third passage.
+    quoted = MARKER.sub(r"(\1)", clean(text)).replace(key, "")
+    return f"BEGIN {name} {key}\n{quoted}\nEND {name} {key}"

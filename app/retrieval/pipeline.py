@@ -17,6 +17,7 @@ from app.index.idset import IdSet
 from app.index.protocol import IndexSnapshot
 from app.projection import Projection
 from app.retrieval.fusion import Candidate, fuse
+from app.retrieval.reranking import RERANK_BUDGET_MS, RERANKED, Reranker
 from app.retrieval.together import Together
 from app.store.chunks import StoredChunk, live_chunks
 from app.store.collections import get_collection
@@ -26,6 +27,7 @@ from app.types import Collection, Passage, Scores
 
 # Half, when the embedder knows every token of the query: the best measured on English (docs/decisions/0004).
 DENSE_WEIGHT = 0.5
+CANDIDATES = 60  # of each leg
 _MENDERS = 2
 _MOST_MODELS = 3  # that are tried, where a collection's model changes under a search
 
@@ -51,7 +53,7 @@ class Retrieval:
     query: str
     passages: tuple[Passage, ...]  # best first
     coverage: float  # of the query by the embedder
-    timings_ms: Mapping[str, float]  # embed, search
+    timings_ms: Mapping[str, float]  # embed, search, rerank
     explain: Mapping[str, Any] | None = None
 
 
@@ -65,6 +67,7 @@ class _Request:
     top_k: int | None
     filters: Mapping[str, Any] | None
     explain: bool
+    depth: int = 0  # passages to read at least, for the reranker to choose from
     is_last_try: bool = False
 
 
@@ -79,19 +82,34 @@ class _Found:
     candidates: Sequence[Candidate]
 
 
+@dataclass(frozen=True, slots=True)
+class _Ranked:
+    """A retrieval in the fused order, with as many passages as the reranker may see."""
+
+    retrieval: Retrieval
+    top_k: int
+    rerank_budget_ms: float
+
+
 class Retriever:
     """Searches one collection at a time."""
 
     def __init__(
-        self, *, database: Database, projection: Projection, embedders: Embedders, top_k: int, candidates: int
+        self,
+        *,
+        database: Database,
+        projection: Projection,
+        embedders: Embedders,
+        top_k: int,
+        reranker: Reranker | None = None,
     ) -> None:
-        """`top_k` passages from so many `candidates` of each leg, unless the collection says otherwise."""
+        """`top_k` passages, unless the collection says otherwise."""
+        self.reranker = reranker
         self._database = database
         self._projection = projection
         self._embedders = embedders
         self._models: dict[str, str] = {}  # of the collections that have another one than the configured, by name
         self._top_k = top_k
-        self._candidates = candidates
         # More threads would only take Python's lock from each other, and the first wait for the last of many.
         self._mending = CapacityLimiter(_MENDERS)  # who waits for one must not take the threads of all requests
         self._searches = Together(self._search_all, threads=max(2, available_cores() // 2), most=4)
@@ -125,7 +143,9 @@ class Retriever:
         with embedder.asking():
             with timed("embed", timings):
                 vector = await embedder.embed_query(query)
-            request = _Request(query, model, vector, embedder.coverage(query), collection, top_k, filters, explain)
+            depth = RERANKED if self.reranker is not None else 0
+            coverage = embedder.coverage(query)
+            request = _Request(query, model, vector, coverage, collection, top_k, filters, explain, depth)
             with timed("search", timings):
                 try:
                     found = await self._searches.ask(request)
@@ -133,15 +153,29 @@ class Retriever:
                     # In a thread of its own: it may take long, and searches of other collections go on.
                     await anyio.to_thread.run_sync(unready.mend, limiter=self._mending)
                     found = await self._search_again(request)
-        return replace(found, timings_ms=timings)
+        if self.reranker is None:
+            return replace(found.retrieval, timings_ms=timings)
+        with timed("rerank", timings):
+            reranked = await self._rerank(self.reranker, found)
+        return replace(reranked, timings_ms=timings)
 
-    async def _search_again(self, request: _Request) -> Retrieval:
+    async def _rerank(self, reranker: Reranker, found: _Ranked) -> Retrieval:
+        retrieval, top_k = found.retrieval, found.top_k
+        done = await reranker.rerank(retrieval.query, retrieval.passages, found.rerank_budget_ms)
+        explain = retrieval.explain
+        if explain is not None:
+            explain = {**explain, "rerank": {"budget_ms": found.rerank_budget_ms, "problem": done.problem}}
+            if done.problem is None:
+                explain["candidates"] = [_reranked_row(row, done.passages, top_k) for row in explain["candidates"]]
+        return replace(retrieval, passages=done.passages[:top_k], explain=explain)
+
+    async def _search_again(self, request: _Request) -> _Ranked:
         try:
             return await self._searches.ask(replace(request, is_last_try=True))
         except _IndexUnready as unready:
             raise IndexUnavailable from unready
 
-    def _search_all(self, requests: Sequence[_Request]) -> list[Retrieval | Exception]:
+    def _search_all(self, requests: Sequence[_Request]) -> list[_Ranked | Exception]:
         try:
             return list(self._search_together(requests))
         except Exception as error:
@@ -149,7 +183,7 @@ class Retriever:
                 return [error]
         return [self._search_all([request])[0] for request in requests]
 
-    def _search_together(self, requests: Sequence[_Request]) -> list[Retrieval]:
+    def _search_together(self, requests: Sequence[_Request]) -> list[_Ranked]:
         """In one snapshot of the database: a collection's sequence tells what is live in it."""
         names = {request.collection for request in requests}
         for is_second in (False, True):
@@ -177,12 +211,12 @@ class Retriever:
             # Outside the snapshot, which would be old when a large generation has been opened.
             for collection in collections.values():
                 self._open(collection)
-        return [_retrieval(each, stored[each.collection.id]) for each in found]
+        return [_ranked(each, stored[each.collection.id]) for each in found]
 
     def _search(self, request: _Request, collection: Collection, index: IndexSnapshot | None, allowed: IdSet) -> _Found:
         dense_weight = collection.setting("dense_weight", DENSE_WEIGHT * request.coverage)
         top_k = request.top_k or collection.setting("top_k", self._top_k)
-        limit = collection.setting("candidates", self._candidates)
+        limit = collection.setting("candidates", CANDIDATES)
         candidates: list[Candidate] = []
         if index is not None and len(allowed):
             if index.sequence < allowed.last and not request.is_last_try:
@@ -193,7 +227,9 @@ class Retriever:
                 lexical = index.search_lexical(request.query, limit, allowed)
             except IndexDamaged as error:
                 raise _IndexUnready(partial(self._projection.heal, collection.id)) from error
-            candidates = fuse(dense, lexical, dense_weight, limit=None if request.explain else top_k)
+            candidates = fuse(
+                dense, lexical, dense_weight, limit=None if request.explain else max(top_k, request.depth)
+            )
         return _Found(request, collection, top_k, dense_weight, candidates)
 
     def _confirm(self, collection: Collection, index: IndexSnapshot | None) -> None:
@@ -225,15 +261,16 @@ class Retriever:
             raise _OtherModel(model)
 
 
-def _retrieval(found: _Found, stored: Mapping[int, StoredChunk]) -> Retrieval:
+def _ranked(found: _Found, stored: Mapping[int, StoredChunk]) -> _Ranked:
     passages = tuple(_passage(stored[c.id], c) for c in found.candidates if c.id in stored)
-    return Retrieval(
+    retrieval = Retrieval(
         query=found.request.query,
-        passages=passages[: found.top_k],
+        passages=passages[: max(found.top_k, found.request.depth)],
         coverage=found.request.coverage,
         timings_ms={},
         explain=_explain(found, stored) if found.request.explain else None,
     )
+    return _Ranked(retrieval, found.top_k, found.collection.setting("rerank_budget_ms", RERANK_BUDGET_MS))
 
 
 def _passage(stored: StoredChunk, candidate: Candidate) -> Passage:
@@ -275,7 +312,18 @@ def _explain(search: _Found, stored: Mapping[int, StoredChunk]) -> dict[str, Any
                 "score": candidate.score,
                 "dense": candidate.dense,
                 "lexical": candidate.lexical,
+                "rerank": None,
                 "dropped": dropped,
             }
         )
     return {"dense_weight": search.dense_weight, "coverage": search.request.coverage, "candidates": rows}
+
+
+def _reranked_row(row: Mapping[str, Any], passages: Sequence[Passage], top_k: int) -> dict[str, Any]:
+    """The same candidate, with what the rerank model said of it and what became of it."""
+    ranks = {passage.chunk_id: rank for rank, passage in enumerate(passages)}
+    rank = ranks.get(row["chunk_id"])
+    if rank is None:
+        return {**row, "dropped": row["dropped"] if row["chunk_id"] is None else f"not among the best {RERANKED}"}
+    dropped = None if rank < top_k else f"reranked below the best {top_k}"
+    return {**row, "rerank": passages[rank].scores.rerank, "dropped": dropped}

@@ -20,13 +20,24 @@ export class AnswerView {
     this.text.setAttribute("aria-live", "polite");
     this.text.setAttribute("aria-busy", "true");
     this.wait = element("p", { className: "waiting", textContent: say("searching") });
+    this.steps = element("ol", { className: "small steps", hidden: true, dir: "auto" });
     this.notice = element("p", { className: "notice", role: "status", hidden: true });
     this.evidence = element("section", { className: "evidence" });
     this.meta = element("p", { className: "small meta", hidden: true });
     this.growing = new GrowingText(this.text, (number) => this.#marker(number, this.#passage(number)));
     this.root = element("article", { className: "turn" }, quoted("h2", question, "question"));
-    this.root.append(this.wait, this.text, this.notice, this.evidence, this.meta);
+    this.root.append(this.steps, this.wait, this.text, this.notice, this.evidence, this.meta);
     byId("turns").append(this.root);
+  }
+
+  /** Something that was done to find passages: the steps of an answer stay above it. */
+  step({ action, arguments: details, found }) {
+    const told = { split: details.parts, rewrite: details.queries, search: details.query, read: details.document };
+    if (!told[action]?.length) return;
+    const words = [told[action]].flat().join(" · ");
+    const count = action === "search" || action === "read" ? found : null;
+    this.steps.append(element("li", { textContent: say("step", action, words, count) }));
+    this.steps.hidden = false;
   }
 
   sources(passages) {

@@ -76,7 +76,8 @@ export class Conversation {
   async #listen(view, events) {
     let isWhole = false;
     for await (const { name, data } of events) {
-      if (name === "sources") view.sources(data.passages);
+      if (name === "step") view.step(data);
+      else if (name === "sources") view.sources(data.passages);
       else if (name === "delta") view.delta(data.text);
       else if (name === "citation") view.citation(data);
       else if (name === "done") view.done(data);

@@ -50,6 +50,10 @@ const en = {
   ask: "Ask",
   stop: "Stop",
   searching: "Looking through the documents…",
+  step: (action, what, found) => {
+    const done = { split: "Parts", rewrite: "Also looked for", search: "Looked for", read: "Read on in" }[action];
+    return `${done}: ${what}${found === null ? "" : ` (${plural(found, "passage", "passages")})`}`;
+  },
   footnotes: "Footnotes",
   nearest: "The nearest passages",
   footnoteLabel: (number, place) => `Footnote ${number}: ${place}`,
@@ -136,6 +140,10 @@ const zh = {
   ask: "提问",
   stop: "停止",
   searching: "正在查阅文档……",
+  step: (action, what, found) => {
+    const done = { split: "问题的各部分", rewrite: "另外查找", search: "查找", read: "继续阅读" }[action];
+    return `${done}：${what}${found === null ? "" : `（${found} 段）`}`;
+  },
   footnotes: "脚注",
   nearest: "最接近的段落",
   footnoteLabel: (number, place) => `脚注 ${number}：${place}`,

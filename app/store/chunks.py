@@ -25,7 +25,8 @@ _OF_VERSION = (versions.c.document_id == chunks.c.document_id) & (versions.c.ver
 _IS_INDEXED = versions.c.is_retired.is_(False)
 
 
-def _select_live_chunks() -> Select[Any]:
+def select_live_chunks() -> Select[Any]:
+    """Chunks that can be found, with what `stored_chunk` needs."""
     columns = [column for column in chunks.c if column.name != "embedding"]
     return (
         select(*columns, versions.c.filename)
@@ -38,7 +39,7 @@ def _select_live_chunks() -> Select[Any]:
 
 
 # Every search runs this. Made once: to put a statement together takes longer than to run it.
-_LIVE_CHUNKS_BY_ID = _select_live_chunks().where(
+_LIVE_CHUNKS_BY_ID = select_live_chunks().where(
     chunks.c.collection_id == bindparam("collection_id"), chunks.c.id.in_(bindparam("ids", expanding=True))
 )
 
@@ -222,19 +223,19 @@ def live_chunks(connection: Connection, collection_id: str, ids: Sequence[int]) 
     found: dict[int, StoredChunk] = {}
     for at in range(0, len(ids), _IDS_PER_QUERY):
         parameters = {"collection_id": collection_id, "ids": ids[at : at + _IDS_PER_QUERY]}
-        found.update((row.id, _stored_chunk(row)) for row in connection.execute(_LIVE_CHUNKS_BY_ID, parameters))
+        found.update((row.id, stored_chunk(row)) for row in connection.execute(_LIVE_CHUNKS_BY_ID, parameters))
     return found
 
 
 def document_chunks(connection: Connection, document_id: str, *, limit: int, after_ordinal: int) -> list[StoredChunk]:
     """The live version's chunks in their order, from behind `after_ordinal`."""
     query = (
-        _select_live_chunks()
+        select_live_chunks()
         .where(chunks.c.document_id == document_id, chunks.c.ordinal > after_ordinal)
         .order_by(chunks.c.ordinal)
         .limit(limit)
     )
-    return [_stored_chunk(row) for row in connection.execute(query)]
+    return [stored_chunk(row) for row in connection.execute(query)]
 
 
 def chunk_ids(connection: Connection, collection_id: str) -> npt.NDArray[np.int64]:
@@ -249,7 +250,8 @@ def count_chunks(connection: Connection) -> int:
     return connection.scalar(select(func.sum(versions.c.chunk_count)).where(_IS_INDEXED)) or 0
 
 
-def _stored_chunk(row: Row[Any]) -> StoredChunk:
+def stored_chunk(row: Row[Any]) -> StoredChunk:
+    """A row of `select_live_chunks`."""
     return StoredChunk(
         id=row.id,
         document_id=row.document_id,

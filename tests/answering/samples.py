@@ -64,6 +64,19 @@ class FixedRetriever:
         return Retrieval(query, tuple(self.passages[:top_k]), 1.0, {"embed": 1.0, "search": 2.0}, details)
 
 
+@dataclass
+class FixedReader:
+    """Reads the same passages around any other."""
+
+    passages: Sequence[Passage]
+
+    async def neighbours(self, passage: Passage) -> list[Passage]:
+        return list(self.passages)
+
+    async def still_live(self, passages: Sequence[Passage]) -> list[Passage]:
+        return list(passages)
+
+
 def make_settings(engine: FakeEngine | None = None, **changes: Any) -> Settings:
     """Settings for an engine, with timeouts short enough for a test."""
     values: dict[str, Any] = {
@@ -83,7 +96,13 @@ def make_answerer(
     passages: Sequence[Passage], generator: OpenAIGenerator | None = None, **changes: Any
 ) -> tuple[Answerer, FixedRetriever]:
     retriever = FixedRetriever(passages)
-    return Answerer(retriever=retriever, generator=generator, settings=make_settings(**changes)), retriever  # type: ignore[arg-type]
+    answerer = Answerer(
+        retriever=retriever,  # type: ignore[arg-type]
+        generator=generator,
+        settings=make_settings(**changes),
+        reader=FixedReader(passages),  # type: ignore[arg-type]
+    )
+    return answerer, retriever
 
 
 def make_collection(**settings: Any) -> Collection:

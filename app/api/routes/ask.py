@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -13,7 +14,7 @@ from fastapi.sse import format_sse_event
 from pydantic_core import to_json
 
 from app.answering.answerer import AskRequest
-from app.answering.events import CitationFound, Delta, Done, Event, Failed, Sources
+from app.answering.events import CitationFound, Delta, Done, Event, Failed, Sources, Step
 from app.api.dependencies import ServicesDep
 from app.api.errors import NOT_FOUND, error_body
 from app.api.routes.search import find_collection
@@ -27,6 +28,7 @@ router = APIRouter(tags=["answers"])
 
 _EVENTS = """The whole answer; with `stream`, server-sent events:
 
+`step` {"number", "action", "arguments", "outcome", "found", "new"} while `multi` and `agent` gather ·
 `sources` {"passages"} before the first word · `delta` {"text"} · `citation` as soon as a sentence is complete, one for
 each of its markers: the citation's fields, with `support`, `attributed` and its whole `sentence`; a sentence that cites
 nothing has one too, with `marker` null · `done` the whole answer, or `error` {"error", "partial": true, "answer"} when
@@ -58,6 +60,7 @@ async def ask(body: AskIn, request: Request, services: ServicesDep) -> Response:
         conversation_id=body.conversation_id,
         explain=body.explain,
         streamed=body.stream,
+        strategy=body.strategy,
     )
     if body.stream:
         events = services.answerer.ask(question, collection=collection)
@@ -83,6 +86,8 @@ async def _encoded(events: AsyncGenerator[Event, None]) -> AsyncGenerator[bytes,
 
 def _event(event: Event) -> tuple[str, Mapping[str, Any]]:
     match event:
+        case Step():
+            return "step", asdict(event)
         case Sources(passages):
             return "sources", {"passages": [PassageOut.of(passage).model_dump() for passage in passages]}
         case Delta(text):

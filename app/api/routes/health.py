@@ -38,7 +38,7 @@ def health() -> Health:
 
 @router.get("/ready", responses={503: {"model": Readiness, "description": "Not yet"}})
 def ready(services: ServicesDep) -> JSONResponse:
-    """Questions can be answered: the embedding model is loaded, the database is there."""
+    """Questions can be answered: the models are loaded, the database is there."""
     problems = _problems(services)
     body = Readiness(status="not ready" if problems else "ready", problems=problems)
     return JSONResponse(body.model_dump(), status_code=503 if problems else 200)
@@ -79,6 +79,9 @@ def _problems(services: Services) -> dict[str, str]:
     embedder = embedders.get(embedders.configured)
     if not embedder.is_ready:
         problems["embedding"] = embedder.problem or "the embedding model is loading"
+    reranker = services.retriever.reranker
+    if reranker is not None and reranker.problem:
+        problems["rerank"] = reranker.problem
     try:
         with services.core.database.read() as connection:
             list_collections(connection)

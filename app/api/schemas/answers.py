@@ -7,7 +7,7 @@ from typing import Literal, Self
 from pydantic import ConfigDict, Field, JsonValue
 
 from app.api.schemas.wire import CollectionName, Filters, Question, TopK, Wire, fields_of
-from app.types import Answer, Check, Citation, Message, Mode, Sampling, Sentence, Support
+from app.types import Answer, Check, Citation, Message, Mode, Sampling, Sentence, Strategy, Support
 
 
 class MessageIn(Wire):
@@ -33,6 +33,7 @@ class AskIn(Wire):
     extra: dict[str, JsonValue] = Field(default_factory=dict)  # top_k, min_p, repetition_penalty, seed, …
     mode: Mode | None = None
     explain: bool = False
+    strategy: Strategy | None = None  # how passages are gathered: single, multi or agent
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"question": "When was it founded?", "stream": True}]})
 
@@ -148,6 +149,7 @@ class AnswerOut(Wire):
     usage: UsageOut
     timings_ms: dict[str, float]
     explain: dict[str, JsonValue] | None = None
+    strategy: Strategy
 
     @classmethod
     def of(cls, answer: Answer) -> Self:

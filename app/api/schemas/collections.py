@@ -8,7 +8,7 @@ from typing import Annotated, Self
 from pydantic import Field, JsonValue, StringConstraints
 
 from app.api.schemas.wire import ChunkOverlapTokens, ChunkTokens, CollectionName, TopK, Wire
-from app.types import Collection, Quantization, Unsupported
+from app.types import Collection, Quantization, Strategy, Unsupported
 
 
 class Example(Wire):
@@ -35,6 +35,10 @@ class CollectionSettings(Wire):
     examples: list[Example] = Field(default_factory=list, max_length=20)
     top_k: TopK | None = None
     candidates: int | None = Field(None, ge=10, le=1000)
+    rerank_budget_ms: float | None = Field(None, ge=0, le=60_000)  # then the fused order is used
+    strategy: Strategy | None = None
+    agent_steps: int | None = Field(None, ge=1, le=30)  # turns of the language model
+    agent_tokens: int | None = Field(None, ge=1000, le=1_000_000)  # of its prompts and turns together
     dense_weight: float | None = Field(None, ge=0, le=1)
     sampling: SamplingSettings | None = None  # for what a request leaves open
     unsupported: Unsupported | None = None  # sentences of an answer: kept with their verdict, marked, removed
