@@ -10,6 +10,8 @@ from typing import Self
 import httpx
 
 from app.answering.answerer import Answerer
+from app.answering.archive import Archive
+from app.answering.dialogue import Dialogue
 from app.answering.openai_generator import OpenAIGenerator
 from app.config import Settings
 from app.embedding import Embedders, load_embedder
@@ -71,7 +73,8 @@ def build_retriever(core: Core) -> Retriever:
     )
 
 
-def build_answerer(core: Core, retriever: Retriever, client: httpx.AsyncClient) -> Answerer:
+def build_dialogue(core: Core, retriever: Retriever, client: httpx.AsyncClient, archive: Archive) -> Dialogue:
     """With a language model where one is configured; without, answers are extractive."""
     generator = OpenAIGenerator(client, core.settings) if core.settings.llm_base_url else None
-    return Answerer(retriever=retriever, generator=generator, settings=core.settings)
+    answerer = Answerer(retriever=retriever, generator=generator, settings=core.settings)
+    return Dialogue(answerer=answerer, archive=archive, database=core.database, writer=generator)

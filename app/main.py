@@ -9,12 +9,25 @@ from importlib.metadata import version
 import httpx
 from fastapi import FastAPI
 
+from app.answering.archive import Archive
 from app.api import errors, page
 from app.api.auth import Keys, RequireKey
 from app.api.dependencies import Services
 from app.api.observation import ObserveRequests
-from app.api.routes import ask, chunks, collections, documents, health, openai, search, versions
-from app.bootstrap import build_answerer, build_core, build_retriever
+from app.api.routes import (
+    ask,
+    chunks,
+    collections,
+    conversations,
+    documents,
+    feedback,
+    health,
+    insights,
+    openai,
+    search,
+    versions,
+)
+from app.bootstrap import build_core, build_dialogue, build_retriever
 from app.config import Settings
 from app.fetching import Fetcher
 from app.preview import Previewer
@@ -37,12 +50,12 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with core:
             core.embedders.start(for_queries=True)
-            async with httpx.AsyncClient() as client:
+            async with httpx.AsyncClient() as client, Archive(core.database) as archive:
                 retriever = build_retriever(core)
                 app.state.services = Services(
                     core=core,
                     retriever=retriever,
-                    answerer=build_answerer(core, retriever, client),
+                    answerer=build_dialogue(core, retriever, client, archive),
                     previewer=Previewer(settings.parse_limits),
                     fetcher=fetcher,
                     worker_problem=worker_problem,
@@ -51,7 +64,8 @@ def create_app(
 
     app = FastAPI(title="Footnote", version=version("footnote"), description=_DESCRIPTION, lifespan=lifespan)
     errors.install(app)
-    for module in (documents, versions, chunks, search, ask, collections, openai, health):
+    talk = (ask, conversations, feedback, insights)
+    for module in (documents, versions, chunks, search, *talk, collections, openai, health):
         app.include_router(module.router, responses=errors.RESPONSES)
     page.install(app)
     # The last one added is the outermost: refusals are counted too.

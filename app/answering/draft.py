@@ -21,9 +21,17 @@ from app.types import Answer, Citation, Mode, Sentence, Usage
 class Draft:
     """Grows with the stream of one answer, and becomes an `Answer` at its end."""
 
-    def __init__(self, question: str, query: str, retrieval: Retrieval, conversation_id: str | None) -> None:
-        """`query` is what was searched for: the question, made to stand alone."""
+    def __init__(
+        self,
+        question: str,
+        query: str,
+        retrieval: Retrieval,
+        conversation_id: str | None,
+        language: str | None = None,
+    ) -> None:
+        """`query` is what was searched for: the question, made to stand alone. `language`: the collection's own."""
         self._question = question
+        self._language = language
         self._retrieval = retrieval
         self._conversation_id = conversation_id
         self.timings: dict[str, float] = dict(retrieval.timings_ms)
@@ -62,7 +70,7 @@ class Draft:
 
     def abstain(self) -> str:
         """Say, in the question's language, that the documents do not answer."""
-        self.text = abstention(self._question)
+        self.text = abstention(self._question, self._language)
         self._answerable = False
         self._give_reason(
             "The passages found do not seem to answer the question."
@@ -117,7 +125,8 @@ class Draft:
     def _explain(self) -> dict[str, Any] | None:
         if self._retrieval.explain is None:
             return None
-        return {**self._retrieval.explain, "confidence": asdict(self._features) if self._features else None}
+        features = asdict(self._features) if self._features else None
+        return {"query": self._retrieval.query, **self._retrieval.explain, "confidence": features}
 
     def _has(self, citation: Citation, new: list[Citation]) -> bool:
         return any(

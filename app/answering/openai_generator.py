@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import AsyncGenerator, MutableMapping
+from collections.abc import AsyncGenerator, Mapping, MutableMapping, Sequence
 from contextlib import aclosing
 from typing import Any, Final
 
@@ -11,13 +12,13 @@ import httpx
 
 from app.answering.engine import Engine, PromptTooLong, RequestRejected, ServedModel
 from app.answering.generation import Completion, Task
-from app.answering.window import Messages, fit
+from app.answering.window import Fitted, Messages, Preview, fit, preview
 from app.config import Settings
 from app.errors import GenerationFailed, GenerationInterrupted, InvalidRequest, ModelNotFound
 from app.telemetry import timed
 from app.types import Mode, Sampling, Usage
 
-_DEFAULT_CONTEXT_TOKENS = 8192  # where neither the server nor the operator tells
+DEFAULT_CONTEXT_TOKENS = 8192  # where neither the server nor the operator tells
 _THINK_OPEN, _THINK_CLOSE = "<think>", "</think>"
 
 
@@ -45,22 +46,49 @@ class OpenAIGenerator:
     async def generate(self, task: Task, timings: MutableMapping[str, float]) -> AsyncGenerator[str | Completion, None]:
         with timed("prompt", timings):
             model = await self._choose_model(task.model)
-            window = model.context_tokens or self._settings.llm_context_tokens or _DEFAULT_CONTEXT_TOKENS
-            messages, room = await self._fit(task, model, window)
+            window = self._window(model)
+            prompt = await self._fit(task, model, window)
         try:
-            async with aclosing(self._stream(task, model.id, messages, room, timings)) as parts:
+            async with aclosing(self._stream(task, model.id, prompt.messages, prompt.room, timings)) as parts:
                 async for part in parts:
                     yield part
         except PromptTooLong:
             # Only an engine without a tokenizer of its own to ask, or with a smaller window than it said, comes here,
             # and always before the first token.
             with timed("prompt", timings):
-                messages, room = await self._fit(task, model, window // 2)
-            async with aclosing(self._stream(task, model.id, messages, room, timings)) as parts:
+                prompt = await self._fit(task, model, window // 2)
+            async with aclosing(self._stream(task, model.id, prompt.messages, prompt.room, timings)) as parts:
                 async for part in parts:
                     yield part
 
-    async def _fit(self, task: Task, model: ServedModel, window: int) -> tuple[Messages, int]:
+    async def preview(self, task: Task) -> Preview:
+        """The prompt for a task, without asking the model. Raises `GenerationFailed`, `ModelNotFound`."""
+        model = await self._choose_model(task.model)
+        return await preview(
+            task, model.id, self._window(model), lambda prompt: self._engine.count_tokens(model.id, prompt)
+        )
+
+    async def complete(
+        self, messages: Sequence[Mapping[str, str]], *, max_tokens: int, seconds: float, model: str | None = None
+    ) -> str:
+        """A short text for our own use. Raises `GenerationFailed`, also where it takes longer than that."""
+        text = ""
+        thoughts = _ThoughtFilter()
+        try:
+            async with asyncio.timeout(seconds):
+                chosen = await self._choose_model(model)
+                body = {"model": chosen.id, "messages": list(messages), "max_tokens": max_tokens, "temperature": 0}
+                async with aclosing(self._engine.stream_chat({**body, "stream": True}, seconds, seconds)) as events:
+                    async for event in events:
+                        text += thoughts.answer_part(event.text)
+        except TimeoutError as error:
+            raise GenerationFailed("The language model did not answer in time.") from error
+        return text.strip()
+
+    def _window(self, model: ServedModel) -> int:
+        return model.context_tokens or self._settings.llm_context_tokens or DEFAULT_CONTEXT_TOKENS
+
+    async def _fit(self, task: Task, model: ServedModel, window: int) -> Fitted:
         return await fit(task, window, lambda messages: self._engine.count_tokens(model.id, messages))
 
     async def _choose_model(self, requested: str | None) -> ServedModel:

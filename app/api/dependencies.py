@@ -8,7 +8,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from app.answering.answerer import Answerer
+from app.answering.dialogue import Dialogue
 from app.bootstrap import Core
 from app.fetching import Fetcher
 from app.preview import Previewer
@@ -21,7 +21,7 @@ class Services:
 
     core: Core
     retriever: Retriever
-    answerer: Answerer
+    answerer: Dialogue
     previewer: Previewer
     fetcher: Fetcher | None  # None where the operator does not allow it
     worker_problem: Callable[[], str | None]  # why no documents are ingested; None when they are, or elsewhere

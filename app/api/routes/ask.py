@@ -17,10 +17,10 @@ from app.answering.events import CitationFound, Delta, Done, Event, Failed, Sour
 from app.api.dependencies import ServicesDep
 from app.api.errors import NOT_FOUND, error_body
 from app.api.routes.search import find_collection
-from app.api.schemas.answers import AnswerOut, AskIn, CitationOut
+from app.api.schemas.answers import AnswerOut, AskIn, CitationOut, PromptOut
 from app.api.schemas.search import PassageOut
 from app.api.streaming import event_stream, first_then_rest, unless_client_leaves
-from app.errors import FootnoteError
+from app.errors import FootnoteError, InvalidRequest
 
 logger = logging.getLogger(__name__)
 router = APIRouter(tags=["answers"])
@@ -29,12 +29,14 @@ _EVENTS = """The whole answer; with `stream`, server-sent events:
 
 `sources` {"passages"} before the first word · `delta` {"text"} · `citation` as soon as its sentence is complete ·
 `done` the whole answer, or `error` {"error", "partial": true, "answer"} when the language model broke off.
+
+With `dry_run`, what a language model would be asked instead.
 """
 
 
 @router.post(
     "/ask",
-    response_model=AnswerOut,
+    response_model=AnswerOut | PromptOut,
     responses={
         **NOT_FOUND,
         200: {"description": _EVENTS, "content": {"text/event-stream": {"schema": {"type": "string"}}}},
@@ -42,6 +44,10 @@ _EVENTS = """The whole answer; with `stream`, server-sent events:
 )
 async def ask(body: AskIn, request: Request, services: ServicesDep) -> Response:
     """Answer a question from a collection's documents, every sentence with its footnotes."""
+    if body.conversation_id is not None and body.messages:
+        raise InvalidRequest(
+            "A stored conversation has its turns: send `conversation_id` or `messages`.", param="messages"
+        )
     collection = await find_collection(services, body.collection)
     question = AskRequest(
         question=body.question,
@@ -54,6 +60,9 @@ async def ask(body: AskIn, request: Request, services: ServicesDep) -> Response:
         conversation_id=body.conversation_id,
         explain=body.explain,
     )
+    if body.dry_run:
+        preview = await unless_client_leaves(request, services.answerer.preview(question, collection=collection))
+        return JSONResponse(PromptOut.of(preview).model_dump(mode="json"))
     if body.stream:
         events = services.answerer.ask(question, collection=collection)
         # The first event is awaited here: what is wrong with the request still gets its own status.
