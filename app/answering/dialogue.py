@@ -54,7 +54,7 @@ class Dialogue:
         self._answerer = answerer
         self._database = database
         self._writer = writer
-        self._summaries: set[asyncio.Task[None]] = set()
+        self.summaries: set[asyncio.Task[None]] = set()
 
     async def answer(self, request: AskRequest, *, collection: Collection) -> Answer:
         """The whole answer at once, which alone is kept. Raises what `ask` raises, and `GenerationInterrupted`."""
@@ -81,15 +81,15 @@ class Dialogue:
                         heard.text += event.text
                     elif isinstance(event, CitationFound):
                         heard.citations += (event.citation,)
-                    elif isinstance(event, Done | Failed):
+                    elif isinstance(event, Done):
                         heard.is_told = True
-                        answer = event.answer if isinstance(event, Done) else event.answer_so_far
-                        await self._keep(
-                            _given(request, answer, is_partial=isinstance(event, Failed)), place, collection
-                        )
+                        await self._keep(_given(request, event.answer, is_partial=False), place, collection)
+                    elif isinstance(event, Failed) and is_watched:
+                        heard.is_told = True
+                        await self._keep(_given(request, event.answer_so_far, is_partial=True), place, collection)
                     yield event
         finally:
-            if heard.text and not heard.is_told:  # the reader left, and has seen this much
+            if is_watched and heard.text and not heard.is_told:  # the reader left
                 self._keep_soon(_partial(request, heard), place, collection)
 
     async def preview(self, request: AskRequest, *, collection: Collection) -> Preview:
@@ -138,8 +138,8 @@ class Dialogue:
     def _summarise_soon(self, conversation_id: str) -> None:
         if self._writer is not None:
             task = asyncio.create_task(self._summarise(self._writer, conversation_id), name="summary")
-            self._summaries.add(task)
-            task.add_done_callback(self._summaries.discard)
+            self.summaries.add(task)
+            task.add_done_callback(self.summaries.discard)
 
     async def _summarise(self, writer: Writer, conversation_id: str) -> None:
         """Take the turns that have left the newest into the summary. What fails is tried again with the next turn."""

@@ -10,8 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from app.answering.citations import MARKER
-from app.answering.prompt import Earlier, clean
+from app.answering.prompt import Earlier, clean, without_markers
 from app.answering.terms import weighted_terms
 from app.store.conversations import Turn
 from app.types import Message
@@ -49,7 +48,7 @@ def messages_of(turns: Sequence[Turn]) -> tuple[Message, ...]:
     for turn in turns:
         messages.append(Message("user", turn.question))
         if turn.is_whole and turn.answer:
-            messages.append(Message("assistant", MARKER.sub("", turn.answer)))
+            messages.append(Message("assistant", without_markers(turn.answer)))
     return tuple(messages)
 
 
@@ -89,7 +88,7 @@ def summary_request(
 
 def usable_summary(text: str) -> str | None:
     """What the language model wrote, as it may be kept."""
-    return clean(MARKER.sub("", text)).strip()[:_SUMMARY_CHARACTERS] or None
+    return clean(without_markers(text)).strip()[:_SUMMARY_CHARACTERS] or None
 
 
 def _recent(

@@ -59,6 +59,7 @@ _INVISIBLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     "\U000e0000-\U000e007f\ud800-\udfff]"
 )
+_MARKER_BEHIND = re.compile(rf"\s*{MARKER.pattern}")
 # What chat templates use to tell roles apart. Engines turn such text into the real tokens, wherever it stands.
 _TEMPLATE_TOKEN = re.compile(
     r"<(?=[|｜])|(?<=[|｜])>|<(?=/?(?:s|bos|eos|think|tool_call|tool_response|start_of_turn|end_of_turn)>)|\[(?=/?INST\])"
@@ -146,6 +147,11 @@ def clean(text: str) -> str:
     return _TEMPLATE_TOKEN.sub(lambda match: f" {match.group()} ", _INVISIBLE.sub("", text))
 
 
+def without_markers(text: str) -> str:
+    """An answer without its footnotes: their numbers are of passages that are no longer in the prompt."""
+    return _MARKER_BEHIND.sub("", text).strip()
+
+
 def _example_turns(examples: Sequence[Mapping[str, str]]) -> list[Message]:
     return [
         Message(role, example[part])
@@ -181,7 +187,7 @@ def _recalled(summary: str | None, earlier: Sequence[Earlier], key: str) -> str:
     lines = [f"Summary of the conversation: {summary}"] if summary else []
     for turn in earlier:
         lines += [f"User: {turn.question}"] if turn.question else []
-        lines += [f"Assistant: {MARKER.sub('', turn.answer)}"] if turn.answer else []
+        lines += [f"Assistant: {without_markers(turn.answer)}"] if turn.answer else []
     text = clean("\n".join(lines)).replace(key, "")
     return (
         "From earlier in this conversation. It tells what the question refers to; what it says of the documents counts "

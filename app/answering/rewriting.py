@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from app.answering.citations import MARKER
-from app.answering.prompt import clean
+from app.answering.prompt import clean, without_markers
 from app.answering.terms import has_cjk, weighted_terms
 from app.errors import GenerationFailed
 from app.index.analysis import CJK, analyse
@@ -187,7 +187,7 @@ def _numbers(text: str) -> set[str]:
 
 def _news(answer: str, topic: str) -> list[str]:
     """What the first sentence of an answer names that the question did not: names, titles, and short Chinese runs."""
-    text = MARKER.sub("", answer)
+    text = without_markers(answer)
     span = next(split_sentences(text), None)
     if span is None:
         return []
@@ -215,7 +215,7 @@ def _unknown_runs(text: str, known: set[str]) -> list[str]:
 
 def _request(question: str, turns: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
     lines = [
-        f"{who}: {' '.join(clean(MARKER.sub('', text)).split())[:_SHOWN_CHARACTERS]}"
+        f"{who}: {' '.join(clean(without_markers(text)).split())[:_SHOWN_CHARACTERS]}"
         for turn in turns
         for who, text in zip(("User", "Assistant"), turn, strict=True)
         if text

@@ -6,8 +6,6 @@ const MARKER = /\s*[[【［]\s*(\d{1,3}(?:\s*[,，、;；]\s*\d{1,3})*)\s*[\]】
 // White space may turn out to stand before a marker, and a bracket to open one: both wait for what follows.
 const UNSETTLED = /\s+$|\s*[[【［][\d\s,，、;；]{0,40}$/;
 
-export const withoutMarkers = (text) => text.replaceAll(MARKER, "");
-
 /** Append text with half a line between its paragraphs, its markers replaced by what `markerElement(number)` makes of them. */
 export function appendMarked(target, text, markerElement) {
   let at = 0;
