@@ -10,7 +10,6 @@ from typing import Self
 import httpx
 
 from app.answering.answerer import Answerer
-from app.answering.archive import Archive
 from app.answering.dialogue import Dialogue
 from app.answering.openai_generator import OpenAIGenerator
 from app.config import Settings
@@ -73,8 +72,8 @@ def build_retriever(core: Core) -> Retriever:
     )
 
 
-def build_dialogue(core: Core, retriever: Retriever, client: httpx.AsyncClient, archive: Archive) -> Dialogue:
+def build_dialogue(core: Core, retriever: Retriever, client: httpx.AsyncClient) -> Dialogue:
     """With a language model where one is configured; without, answers are extractive."""
     generator = OpenAIGenerator(client, core.settings) if core.settings.llm_base_url else None
     answerer = Answerer(retriever=retriever, generator=generator, settings=core.settings)
-    return Dialogue(answerer=answerer, archive=archive, database=core.database, writer=generator)
+    return Dialogue(answerer=answerer, database=core.database, writer=generator)

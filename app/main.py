@@ -9,7 +9,6 @@ from importlib.metadata import version
 import httpx
 from fastapi import FastAPI
 
-from app.answering.archive import Archive
 from app.api import errors, page
 from app.api.auth import Keys, RequireKey
 from app.api.dependencies import Services
@@ -50,12 +49,12 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with core:
             core.embedders.start(for_queries=True)
-            async with httpx.AsyncClient() as client, Archive(core.database) as archive:
-                retriever = build_retriever(core)
+            retriever = build_retriever(core)
+            async with httpx.AsyncClient() as client, build_dialogue(core, retriever, client) as dialogue:
                 app.state.services = Services(
                     core=core,
                     retriever=retriever,
-                    answerer=build_dialogue(core, retriever, client, archive),
+                    answerer=dialogue,
                     previewer=Previewer(settings.parse_limits),
                     fetcher=fetcher,
                     worker_problem=worker_problem,

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Self
 
 from anyio import to_thread
 
@@ -46,15 +47,28 @@ class _Heard:
 
 
 class Dialogue:
-    """Answers questions like an `Answerer`, and remembers."""
+    """Answers questions like an `Answerer`, and remembers.
 
-    def __init__(self, *, answerer: Answerer, archive: Archive, database: Database, writer: Writer | None) -> None:
+    An async context manager: leaving it waits until every answer is written.
+    """
+
+    def __init__(self, *, answerer: Answerer, database: Database, writer: Writer | None) -> None:
         """`writer` makes the summaries of long conversations; without one there are none."""
-        self.archive = archive
+        self.archive = Archive(database)
         self._answerer = answerer
         self._database = database
         self._writer = writer
         self.summaries: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        await self.archive.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self.summaries:
+            task.cancel()  # the next turn makes it
+        await asyncio.gather(*self.summaries, return_exceptions=True)
+        await self.archive.__aexit__()
 
     async def answer(self, request: AskRequest, *, collection: Collection) -> Answer:
         """The whole answer at once, which alone is kept. Raises what `ask` raises, and `GenerationInterrupted`."""
@@ -79,7 +93,7 @@ class Dialogue:
                 async for event in events:
                     if isinstance(event, Delta):
                         heard.text += event.text
-                    elif isinstance(event, CitationFound):
+                    elif isinstance(event, CitationFound) and event.citation not in heard.citations:
                         heard.citations += (event.citation,)
                     elif isinstance(event, Done):
                         heard.is_told = True

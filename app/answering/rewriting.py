@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from app.answering.abstention import is_abstention
 from app.answering.citations import MARKER
 from app.answering.prompt import clean, without_markers
 from app.answering.terms import has_cjk, weighted_terms
@@ -110,17 +111,18 @@ def carry_over(question: str, history: Sequence[Message]) -> str:
 
 def stands_alone(question: str) -> bool:
     """Whether a question tells by itself what it is about, as far as its words show."""
-    if has_cjk(question):
-        pronoun = _CJK_PRONOUN.search(question)
-        if _CJK_ELLIPSIS.search(question):
-            return False
-    else:
-        pronoun = _PRONOUN.search(_EMPTY_PRONOUN.sub(lambda match: " " * len(match.group()), question))
-        if _ELLIPSIS.search(question):
-            return False
+    if (_CJK_ELLIPSIS if has_cjk(question) else _ELLIPSIS).search(question):
+        return False
+    pronoun = _pronoun(question)
     if pronoun and _content(question[: pronoun.start()]) < _ENOUGH_BEFORE and not _names(question[: pronoun.start()]):
         return False
     return _content(question) >= _ENOUGH_CONTENT
+
+
+def _pronoun(question: str) -> re.Match[str] | None:
+    if has_cjk(question):
+        return _CJK_PRONOUN.search(question)
+    return _PRONOUN.search(_EMPTY_PRONOUN.sub(lambda match: " " * len(match.group()), question))
 
 
 def _resolve(question: str, topic: str, answer: str) -> str:
@@ -133,8 +135,8 @@ def _resolve(question: str, topic: str, answer: str) -> str:
     if _ELLIPSIS.search(question) and _names(question):
         replaced |= _names(topic)
     words = [word for word in _content_words(topic) if word not in replaced]
-    # What a pronoun stands for may have been named by the answer alone.
-    words += [word for word in _news(answer, topic) if word not in _numbers(answer)]
+    if _pronoun(question):  # what it stands for may have been named by the answer alone
+        words += [word for word in _news(answer, topic) if word not in _numbers(answer)]
     carried = []
     for word in words:
         terms = set(analyse(word))
@@ -189,11 +191,11 @@ def _news(answer: str, topic: str) -> list[str]:
     """What the first sentence of an answer names that the question did not: names, titles, and short Chinese runs."""
     text = without_markers(answer)
     span = next(split_sentences(text), None)
-    if span is None:
+    if span is None or is_abstention(text[slice(*span)]):
         return []
     sentence = text[slice(*span)]
     words = [match[1] for match in _QUOTED.finditer(sentence)]
-    words += [word for word in _content_words(sentence) if word in _names(f". {sentence}")]
+    words += [word for word in _content_words(sentence) if word in _names(sentence)]
     if has_cjk(sentence):
         known = set(analyse(topic))
         runs = re.split(rf"[^{CJK}]+", sentence)

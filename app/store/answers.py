@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from pydantic import TypeAdapter
 from sqlalchemy import Connection, Row, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
@@ -18,7 +19,8 @@ DAYS_KEPT = 90  # of an answer outside of conversations, unless its collection s
 _TITLE_CHARACTERS = 80
 _DELETED_AT_ONCE = 500  # a sweep must not keep the database's one writer
 _SECONDS_A_DAY = 86_400
-_CITATION_FIELDS = tuple(Citation.__slots__)
+_CITATION_FIELDS = tuple(column.name for column in citations.c if column.name in Citation.__slots__)
+_SENTENCES = TypeAdapter(tuple[Sentence, ...])
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ def store_answer(connection: Connection, answer: GivenAnswer, place: Place) -> N
             mode=answer.mode.value,
             model=_storable(answer.model),
             confidence=answer.confidence,
-            sentences=[asdict(sentence) for sentence in answer.sentences],
+            sentences=_SENTENCES.dump_python(answer.sentences, mode="json"),
             unsupported=sum(sentence.support is Support.UNSUPPORTED for sentence in answer.sentences),
             citation_count=len(answer.citations),
             created_at=answer.created_at.timestamp(),
@@ -212,17 +214,11 @@ def _stored(row: Row[Any], cited: Sequence[Citation]) -> StoredAnswer:
         mode=Mode(row.mode),
         model=row.model,
         confidence=row.confidence,
-        sentences=tuple(_sentence(fields) for fields in row.sentences),
+        sentences=_SENTENCES.validate_python(row.sentences),
         citations=tuple(cited),
         created_at=datetime.fromtimestamp(row.created_at, UTC),
     )
     return StoredAnswer(given, row.collection_id, row.conversation_id, row.turn, row.citation_count, row.rating)
-
-
-def _sentence(fields: Mapping[str, Any]) -> Sentence:
-    """A later version may have given sentences more fields: those are left out by an earlier one."""
-    known = {name: fields[name] for name in Sentence.__slots__ if name in fields}
-    return Sentence(**{**known, "markers": tuple(fields["markers"]), "support": Support(fields["support"])})
 
 
 def _storable(text: str) -> str:

@@ -40,10 +40,9 @@ async def dialogue(
     client: httpx.AsyncClient | None = None,
 ) -> AsyncIterator[Dialogue]:
     generator = make_generator(engine, client) if engine and client else None
-    async with Archive(database) as archive:
-        yield Dialogue(
-            answerer=make_answerer(passages, generator)[0], archive=archive, database=database, writer=generator
-        )
+    answerer = make_answerer(passages, generator)[0]
+    async with Dialogue(answerer=answerer, database=database, writer=generator) as talk:
+        yield talk
 
 
 @pytest.fixture
