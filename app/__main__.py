@@ -77,17 +77,21 @@ def ask(
     collection: CollectionName = "default",
     top_k: TopK = None,
     mode: Annotated[Mode | None, typer.Option(help="By the language model, or from the documents alone.")] = None,
+    conversation: Annotated[
+        str | None, typer.Option(metavar="ID", help="Go on with a conversation, or begin one of that name.")
+    ] = None,
     as_json: AsJson = False,
     stream: Annotated[bool, typer.Option(help="Print the answer while it is written.")] = True,
     url: Url = None,
     api_key: ApiKey = None,
 ) -> None:
     """Ask a question and print the answer with its footnotes."""
+    asked: dict[str, Any] = {"collection": collection, "top_k": top_k, "mode": mode, "conversation_id": conversation}
     with _client(url, api_key) as client:
         if stream and not as_json:
-            show_answer(out, client.ask(question, collection=collection, top_k=top_k, mode=mode))
+            show_answer(out, client.ask(question, **asked))
             return
-        answer = client.answer(question, collection=collection, top_k=top_k, mode=mode)
+        answer = client.answer(question, **asked)
     if as_json:
         typer.echo(json.dumps(answer, ensure_ascii=False, indent=2))
     else:

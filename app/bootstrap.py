@@ -89,9 +89,8 @@ def build_inspector(core: Core, retriever: Retriever) -> Inspector:
     return Inspector(database=core.database, projection=core.projection, embedders=core.embedders, retriever=retriever)
 
 
-def build_answerer(core: Core, retriever: Retriever, client: httpx.AsyncClient) -> Answerer:
-    """With a language model where one is configured; without, answers are extractive."""
-    generator = OpenAIGenerator(client, core.settings) if core.settings.llm_base_url else None
+def build_answerer(core: Core, retriever: Retriever, generator: OpenAIGenerator | None) -> Answerer:
+    """Without a language model, answers are extractive."""
     return Answerer(
         retriever=retriever,
         generator=generator,
@@ -99,6 +98,11 @@ def build_answerer(core: Core, retriever: Retriever, client: httpx.AsyncClient) 
         reader=Reader(core.database),
         second_opinion=_second_opinion(core.settings),
     )
+
+
+def build_generator(settings: Settings, client: httpx.AsyncClient) -> OpenAIGenerator | None:
+    """The language model that is configured; None where none is."""
+    return OpenAIGenerator(client, settings) if settings.llm_base_url else None
 
 
 def _second_opinion(settings: Settings) -> SecondOpinion | None:

@@ -216,10 +216,17 @@ class Client:
         return passages
 
     def ask(
-        self, question: str, *, collection: str, top_k: int | None = None, mode: Mode | None = None
+        self,
+        question: str,
+        *,
+        collection: str,
+        top_k: int | None = None,
+        mode: Mode | None = None,
+        conversation_id: str | None = None,
     ) -> Iterator[AskEvent]:
         """The answer as it is written. The last event is `Done`; an answer that breaks off raises `ClientError`."""
         body = {"question": question, "collection": collection, "top_k": top_k, "mode": mode, "stream": True}
+        body |= {"conversation_id": conversation_id}
         try:
             with self._http.stream("POST", "/ask", json=_without_none(body)) as response:
                 if response.is_error:
@@ -243,10 +250,17 @@ class Client:
         raise ClientError("The server ended its answer too early.")
 
     def answer(
-        self, question: str, *, collection: str, top_k: int | None = None, mode: Mode | None = None
+        self,
+        question: str,
+        *,
+        collection: str,
+        top_k: int | None = None,
+        mode: Mode | None = None,
+        conversation_id: str | None = None,
     ) -> AnswerRecord:
         """The whole answer at once."""
         body = {"question": question, "collection": collection, "top_k": top_k, "mode": mode, "stream": False}
+        body |= {"conversation_id": conversation_id}
         answer: AnswerRecord = self._call("POST", "/ask", json=_without_none(body))
         return answer
 

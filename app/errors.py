@@ -5,19 +5,24 @@
     │   ├── InvalidFilter
     │   ├── InvalidMetadata
     │   ├── EmptyUpload
+    │   ├── InvalidTemplate
     │   ├── UrlNotAllowed
     │   └── UrlUnreachable
     ├── Unauthorized
     ├── Forbidden
     │   └── FetchingDisabled
     ├── NotFound
+    │   ├── AnswerNotFound
     │   ├── CollectionNotFound
+    │   ├── ConversationNotFound
     │   ├── DocumentNotFound
     │   ├── ModelNotFound
+    │   ├── PromptNotFound
     │   ├── VersionNotFound
     │   └── VersionNotReady
     ├── Conflict
     │   ├── CollectionExists
+    │   ├── ConversationExists
     │   └── EmbeddingModelMismatch
     ├── PayloadTooLarge
     ├── UnsupportedMediaType
@@ -81,6 +86,12 @@ class EmptyUpload(InvalidRequest):
     code = "empty_file"
 
 
+class InvalidTemplate(InvalidRequest):
+    """The template is not valid."""
+
+    code = "invalid_template"
+
+
 class UrlNotAllowed(InvalidRequest):
     """That URL may not be fetched."""
 
@@ -117,10 +128,22 @@ class NotFound(FootnoteError):
     code = "not_found"
 
 
+class AnswerNotFound(NotFound):
+    """There is no such answer, or it is no longer kept."""
+
+    code = "answer_not_found"
+
+
 class CollectionNotFound(NotFound):
     """There is no such collection."""
 
     code = "collection_not_found"
+
+
+class ConversationNotFound(NotFound):
+    """There is no such conversation."""
+
+    code = "conversation_not_found"
 
 
 class DocumentNotFound(NotFound):
@@ -133,6 +156,12 @@ class ModelNotFound(NotFound):
     """There is no such model."""
 
     code = "model_not_found"
+
+
+class PromptNotFound(NotFound):
+    """There is no such version of the prompt."""
+
+    code = "prompt_not_found"
 
 
 class VersionNotFound(NotFound):
@@ -157,6 +186,12 @@ class CollectionExists(Conflict):
     """A collection of that name already exists."""
 
     code = "collection_exists"
+
+
+class ConversationExists(Conflict):
+    """A conversation of that id already exists."""
+
+    code = "conversation_exists"
 
 
 class EmbeddingModelMismatch(Conflict):

@@ -9,12 +9,26 @@ from importlib.metadata import version
 import httpx
 from fastapi import FastAPI
 
+from app.answering.dialogue import Dialogue
 from app.api import errors, page
 from app.api.auth import Keys, RequireKey
 from app.api.dependencies import Services
 from app.api.observation import ObserveRequests
-from app.api.routes import ask, chunks, collections, documents, explain, health, openai, search, versions
-from app.bootstrap import build_answerer, build_core, build_inspector, build_reranker, build_retriever
+from app.api.routes import (
+    ask,
+    chunks,
+    collections,
+    conversations,
+    documents,
+    explain,
+    feedback,
+    health,
+    insights,
+    openai,
+    search,
+    versions,
+)
+from app.bootstrap import build_answerer, build_core, build_generator, build_inspector, build_reranker, build_retriever
 from app.config import Settings
 from app.fetching import Fetcher
 from app.preview import Previewer
@@ -43,10 +57,13 @@ def create_app(
                     reranker.start()
                     stack.callback(reranker.close)
                 retriever = build_retriever(core, reranker)
+                generator = build_generator(settings, client)
+                answerer = stack.enter_context(closing(build_answerer(core, retriever, generator)))
+                dialogue = Dialogue(answerer=answerer, database=core.database, writer=generator)
                 app.state.services = Services(
                     core=core,
                     retriever=retriever,
-                    answerer=stack.enter_context(closing(build_answerer(core, retriever, client))),
+                    answerer=await stack.enter_async_context(dialogue),
                     inspector=build_inspector(core, retriever),
                     previewer=Previewer(settings.parse_limits),
                     fetcher=fetcher,
@@ -56,7 +73,8 @@ def create_app(
 
     app = FastAPI(title="Footnote", version=version("footnote"), description=_DESCRIPTION, lifespan=lifespan)
     errors.install(app)
-    for module in (documents, versions, chunks, search, ask, explain, collections, openai, health):
+    talk = (ask, explain, conversations, feedback, insights)
+    for module in (documents, versions, chunks, search, *talk, collections, openai, health):
         app.include_router(module.router, responses=errors.RESPONSES)
     page.install(app)
     # The last one added is the outermost: refusals are counted too.

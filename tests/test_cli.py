@@ -179,6 +179,16 @@ def test_an_answer_is_printed_with_its_footnotes(server: FakeServer, capsys: pyt
     }
 
 
+def test_a_conversation_goes_on(server: FakeServer) -> None:
+    """`ask --conversation` names the conversation, streamed or not; without it there is none."""
+    server.on("POST", "/ask", stream(("done", ANSWER)))
+    assert run("ask", "And when?", "--conversation", "domes") == 0
+    server.on("POST", "/ask", ANSWER)
+    assert run("ask", "And when?", "--conversation", "domes", "--json") == 0
+    assert run("ask", "And when?", "--json") == 0
+    assert [request.json.get("conversation_id") for request in server.requests] == ["domes", "domes", None]
+
+
 def test_an_honest_no_names_the_nearest_passages(server: FakeServer, capsys: pytest.CaptureFixture[str]) -> None:
     """Where the documents do not answer, the places that came nearest are shown."""
     events = [("sources", {"passages": [PASSAGE]}), ("delta", {"text": NO_ANSWER["answer"]}), ("done", NO_ANSWER)]

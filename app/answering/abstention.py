@@ -27,9 +27,10 @@ _ABSTENTION = re.compile(
 _BUT = re.compile(r"\b(?:but|however|although|though)\b|但|不过|不過|然而", re.IGNORECASE)
 
 
-def abstention(question: str) -> str:
-    """The one sentence that says so, in the question's language."""
-    return _CHINESE if is_chinese(question) else _ENGLISH
+def abstention(question: str, language: str | None = None) -> str:
+    """The one sentence that says so, in the question's language, or in the one of that tag."""
+    chinese = is_chinese(question) if language is None else language.lower().startswith("zh")
+    return _CHINESE if chinese else _ENGLISH
 
 
 def is_abstention(sentence: str) -> bool:

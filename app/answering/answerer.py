@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, field, replace
@@ -11,12 +12,16 @@ from typing import Any
 from app.answering import agent, multi
 from app.answering.draft import Draft
 from app.answering.events import Delta, Done, Event, Failed, Sources, Step
-from app.answering.evidence import Evidence
+from app.answering.evidence import Evidence, read_passages
 from app.answering.extractive import ExtractiveGenerator
 from app.answering.gathering import Gathered
-from app.answering.generation import Completion, Generator, LanguageModel, Task
+from app.answering.generation import Completion, Generator, Task
+from app.answering.openai_generator import DEFAULT_CONTEXT_TOKENS, OpenAIGenerator
+from app.answering.prompt import prompt_variables
+from app.answering.rewriting import carry_over, rewrite
 from app.answering.second_opinion import SecondOpinion
-from app.answering.terms import weighted_terms
+from app.answering.templates import render_or_keep
+from app.answering.window import Preview, no_tokenizer, preview
 from app.config import Settings
 from app.errors import GenerationFailed, GenerationInterrupted, InvalidRequest
 from app.retrieval.pipeline import Retrieval, Retriever
@@ -24,7 +29,7 @@ from app.retrieval.reading import Reader
 from app.telemetry import timed
 from app.types import Answer, Collection, Message, Mode, Sampling, Strategy, Unsupported
 
-_TERMS_OF_A_WHOLE_QUESTION = 2.0  # "And in 2019?" tells less: it needs the turn before to be searched for
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,7 @@ class AskRequest:
     model: str | None = None
     sampling: Sampling = field(default_factory=Sampling)
     conversation_id: str | None = None
+    summary: str | None = None  # of what was said before the history
     explain: bool = False
     streamed: bool = True  # somebody reads along: what was said cannot be taken back
     strategy: Strategy | None = None
@@ -51,7 +57,7 @@ class Answerer:
         self,
         *,
         retriever: Retriever,
-        generator: LanguageModel | None,
+        generator: OpenAIGenerator | None,
         settings: Settings,
         reader: Reader,
         second_opinion: SecondOpinion | None = None,
@@ -71,13 +77,7 @@ class Answerer:
 
     async def answer(self, request: AskRequest, *, collection: Collection) -> Answer:
         """The whole answer at once. Raises what `ask` raises, and `GenerationInterrupted`."""
-        async with aclosing(self.ask(request, collection=collection)) as events:
-            async for event in events:
-                if isinstance(event, Done):
-                    return event.answer
-                if isinstance(event, Failed):
-                    raise event.error
-        raise AssertionError("an answer ends with Done or Failed")
+        return await whole_answer(self.ask(request, collection=collection))
 
     async def ask(self, request: AskRequest, *, collection: Collection) -> AsyncGenerator[Event, None]:
         """Any `Step`, `Sources`, then `Delta` and `CitationFound`, then `Done` or, after the first word only, `Failed`.
@@ -86,7 +86,8 @@ class Answerer:
         the language model's server is told at once.
         """
         generator = self._choose(request.mode)
-        query = search_query(request.question, request.history)
+        timings: dict[str, float] = {}
+        query = await self._search_query(request, generator, timings)
         steps: list[Step] = []
         gathered: Gathered | None = None
         async with aclosing(self._gather(request, query, collection, generator)) as gathering:
@@ -104,11 +105,13 @@ class Answerer:
             retrieval,
             request.conversation_id,
             _unsupported(collection),
+            language=collection.settings.get("language"),
             is_judged=self._second_opinion is not None,
         )
         draft.strategy, draft.spent = gathered.strategy, gathered.usage
         # Half an answer is an answer: the part that is answered best counts.
         draft.confidence = max([draft.confidence, *gathered.confidences.values()])
+        draft.timings.update(timings)
         yield Sources(retrieval.passages)
         task = _task(request, collection, draft.evidence)
         if gathered.failure is not None:
@@ -177,6 +180,32 @@ class Answerer:
             async for step in steps:
                 yield step
 
+    async def preview(self, request: AskRequest, *, collection: Collection) -> Preview:
+        """What a language model would be asked. None is: a follow-up is made to stand alone by its words.
+
+        Raises `ModelNotFound`, and what the retriever raises.
+        """
+        query = carry_over(request.question, request.history)
+        retrieval = await self._retriever.retrieve(
+            query, collection=collection.name, top_k=request.top_k, filters=request.filters
+        )
+        task = _task(request, collection, read_passages(retrieval.passages))
+        if self._generator is not None:
+            try:
+                return replace(await self._generator.preview(task), query=query)
+            except GenerationFailed as error:
+                logger.info("the prompt is estimated: %s", error)
+        window = self._settings.llm_context_tokens or DEFAULT_CONTEXT_TOKENS
+        return replace(await preview(task, None, window, no_tokenizer), query=query)
+
+    async def _search_query(self, request: AskRequest, generator: Generator, timings: dict[str, float]) -> str:
+        """The question as it is to be searched for: made to stand alone where it is a follow-up."""
+        if not request.history:
+            return request.question
+        writer = self._generator if generator.mode is Mode.GENERATE else None
+        with timed("rewrite", timings):
+            return await rewrite(request.question, request.history, writer, model=request.model)
+
     def _choose(self, mode: Mode | None) -> Generator:
         if mode is Mode.EXTRACT or (mode is None and self._generator is None):
             return self._extractive
@@ -224,21 +253,31 @@ def _explained(gathered: Gathered, steps: Sequence[Step]) -> Retrieval:
     return replace(retrieval, explain={**retrieval.explain, "strategy": strategy})
 
 
-def search_query(question: str, history: Sequence[Message]) -> str:
-    """What to search for: the question, behind the turn before it when it is too short to stand alone."""
-    before = [message.content for message in history if message.role == "user"]
-    if before and sum(weighted_terms(question).values()) < _TERMS_OF_A_WHOLE_QUESTION:
-        return f"{before[-1]} {question}"
-    return question
+async def whole_answer(events: AsyncGenerator[Event, None]) -> Answer:
+    """The answer at the end of its events. Raises the error of one that broke off."""
+    async with aclosing(events):
+        async for event in events:
+            if isinstance(event, Done):
+                return event.answer
+            if isinstance(event, Failed):
+                raise event.error
+    raise AssertionError("an answer ends with Done or Failed")
 
 
 def _task(request: AskRequest, collection: Collection, evidence: Evidence) -> Task:
+    settings = collection.settings
+    variables = prompt_variables(collection)
+    system_prompt = settings.get("system_prompt")
     return Task(
         question=request.question,
         evidence=evidence,
         history=request.history,
-        system_prompt=collection.settings.get("system_prompt"),
-        examples=tuple(collection.settings.get("examples") or ()),
+        summary=request.summary,
+        system_prompt=None if system_prompt is None else render_or_keep(system_prompt, variables),
+        question_template=settings.get("question_template"),
+        variables=variables,
+        examples=tuple(settings.get("examples") or ()),
+        language=settings.get("language"),
         sampling=request.sampling.over(_sampling(collection)),
         streamed=request.streamed,
         model=request.model,

@@ -36,10 +36,13 @@ class Draft:
         conversation_id: str | None,
         unsupported: Unsupported = Unsupported.KEEP,
         *,
+        language: str | None = None,
         is_judged: bool = False,
     ) -> None:
-        """`query` is what was searched for: the question, made to stand alone. `is_judged`: see `CheckedText`."""
+        """`query` is what was searched for: the question, made to stand alone. `language`: the collection's own.
+        `is_judged`: see `CheckedText`."""
         self._question = question
+        self._language = language
         self._retrieval = retrieval
         self._conversation_id = conversation_id
         self.timings: dict[str, float] = dict(retrieval.timings_ms)
@@ -135,13 +138,14 @@ class Draft:
             return None
         budget = self.completion.budget
         return {
+            "query": self._retrieval.query,
             **self._retrieval.explain,
             "confidence": asdict(self._features) if self._features else None,
             "prompt": asdict(budget) if budget else None,
         }
 
     def _say_no(self) -> str:
-        words = abstention(self._question)
+        words = abstention(self._question, self._language)
         self.checked.text += words
         return words
 

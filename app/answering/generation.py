@@ -17,8 +17,12 @@ class Task:
     question: str
     evidence: Evidence
     history: tuple[Message, ...] = ()
+    summary: str | None = None  # of turns before the history
     system_prompt: str | None = None  # the collection's own; None for the built-in one
+    question_template: str | None = None  # likewise
+    variables: Mapping[str, Any] = field(default_factory=dict)  # of the template
     examples: tuple[Mapping[str, str], ...] = ()  # {"question", "answer"}
+    language: str | None = None  # of the answer, as a tag: "zh"; None for the question's own
     sampling: Sampling = field(default_factory=Sampling)
     model: str | None = None
     streamed: bool = True  # each piece reaches a reader at once

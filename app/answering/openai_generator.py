@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, Mapping, MutableMapping, Sequence
 from contextlib import aclosing
@@ -13,13 +14,13 @@ from app.answering.engine import Engine, PromptTooLong, RequestRejected, ServedM
 from app.answering.generation import Completion, PromptBudget, Task, Turn
 from app.answering.repetition import LoopGuard
 from app.answering.tool_calls import CallCollector
-from app.answering.window import Fitted, estimate, fit
+from app.answering.window import Fitted, Preview, estimate, fit, preview
 from app.config import Settings
 from app.errors import GenerationFailed, GenerationInterrupted, InvalidRequest, ModelNotFound
 from app.telemetry import timed
 from app.types import Mode, Sampling, Usage
 
-_DEFAULT_CONTEXT_TOKENS = 8192  # where neither the server nor the operator tells
+DEFAULT_CONTEXT_TOKENS = 8192  # where neither the server nor the operator tells
 _THINK_OPEN, _THINK_CLOSE = "<think>", "</think>"
 
 
@@ -97,8 +98,26 @@ class OpenAIGenerator:
                 calls.add(event.calls)
         return Turn(text.strip(), calls.collected(), usage, finish_reason)
 
+    async def preview(self, task: Task) -> Preview:
+        """The prompt for a task, without asking the model. Raises `GenerationFailed`, `ModelNotFound`."""
+        model = await self._choose_model(task.model)
+        return await preview(
+            task, model.id, self._window(model), lambda prompt: self._engine.count_tokens(model.id, prompt)
+        )
+
+    async def complete(
+        self, messages: Sequence[Mapping[str, str]], *, max_tokens: int, seconds: float, model: str | None = None
+    ) -> str:
+        """A short text for our own use. Raises `GenerationFailed`, also where it takes longer than that."""
+        try:
+            async with asyncio.timeout(seconds):
+                turn = await self.turn(messages, model=model, max_tokens=max_tokens, sampling=Sampling(temperature=0))
+        except TimeoutError as error:
+            raise GenerationFailed("The language model did not answer in time.") from error
+        return turn.text
+
     def _window(self, model: ServedModel) -> int:
-        return model.context_tokens or self._settings.llm_context_tokens or _DEFAULT_CONTEXT_TOKENS
+        return model.context_tokens or self._settings.llm_context_tokens or DEFAULT_CONTEXT_TOKENS
 
     async def _fit(self, task: Task, model: ServedModel, window: int) -> Fitted:
         return await fit(task, window, lambda messages: self._engine.count_tokens(model.id, messages))

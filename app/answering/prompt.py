@@ -12,23 +12,38 @@ import json
 import re
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
 
 from app.answering.abstention import abstention
 from app.answering.citations import MARKER
 from app.answering.generation import Task
+from app.answering.templates import render, render_or_keep
 from app.answering.terms import is_chinese
-from app.types import Message, Passage, with_context
+from app.errors import InvalidTemplate
+from app.types import Collection, Message, Passage, with_context
 
-SYSTEM_PROMPT = f"""\
+_RULES = f"""\
 You answer questions from passages of the user's own documents.
 
 Rules:
 - Use only what the passages say. Do not add knowledge of your own, and do not guess.
-- Answer in the language of the question, briefly and to the point.
+- Answer in %s, briefly and to the point.
 - End every sentence with the number of the passage that it comes from, like this: "The bridge opened in 1932. [2]" \
 If it takes two passages, write [1][3]. Copy numbers, dates and names exactly.
 - If the passages do not answer the question, write only this sentence: "{abstention("?")}" \
 For a question in Chinese: "{abstention("问")}\""""
+SYSTEM_PROMPT = _RULES % "the language of the question"
+
+# Languages by the first part of their tags; of others the tag itself is told.
+_LANGUAGES = {
+    "ar": "Arabic", "de": "German", "en": "English", "es": "Spanish", "fr": "French", "hi": "Hindi", "it": "Italian",
+    "ja": "Japanese", "ko": "Korean", "nl": "Dutch", "pl": "Polish", "pt": "Portuguese", "ru": "Russian", "th": "Thai",
+    "tr": "Turkish", "uk": "Ukrainian", "vi": "Vietnamese", "zh": "Chinese",
+}  # fmt: skip
+_TEMPLATES = ("system_prompt", "question_template")
+_SAMPLE_QUESTION = "When was it founded?"
 
 _SECRET = secrets.token_bytes(32)  # of this process
 
@@ -44,19 +59,33 @@ _INVISIBLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     "\U000e0000-\U000e007f\ud800-\udfff]"
 )
+_MARKER_BEHIND = re.compile(rf"\s*{MARKER.pattern}")
 # What chat templates use to tell roles apart. Engines turn such text into the real tokens, wherever it stands.
 _TEMPLATE_TOKEN = re.compile(
     r"<(?=[|｜])|(?<=[|｜])>|<(?=/?(?:s|bos|eos|think|tool_call|tool_response|start_of_turn|end_of_turn)>)|\[(?=/?INST\])"
 )
 
 
-def build_messages(task: Task, passages: Sequence[Passage], history: Sequence[Message]) -> list[dict[str, str]]:
-    """System, examples, history, and at the end the passages and the question: roles alternate, as templates demand."""
-    system = [task.system_prompt or SYSTEM_PROMPT, _FRAME_RULES]
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """A turn of the conversation that is not among the newest, recalled for the question."""
+
+    question: str
+    answer: str
+
+
+def build_messages(
+    task: Task, passages: Sequence[Passage], history: Sequence[Message], earlier: Sequence[Earlier] = ()
+) -> list[dict[str, str]]:
+    """System, examples, history, and at the end the passages, what was said earlier, and the question: roles alternate,
+    as templates demand."""
+    system = [task.system_prompt or system_prompt(task.language), _FRAME_RULES]
     system += [clean(message.content) for message in history if message.role == "system"]
     turns = [Message("system", "\n\n".join(system)), *_example_turns(task.examples)]
     turns += [Message(turn.role, clean(turn.content)) for turn in history if turn.role in ("user", "assistant")]
-    turns.append(Message("user", _frame(task.question, passages, key=_key(passages))))
+    key = _key(passages)
+    last = [_frame(passages, key), _recalled(task.summary, earlier, key), _ask(task)]
+    turns.append(Message("user", "\n\n".join(part for part in last if part)))
     messages: list[dict[str, str]] = []
     for turn in turns:
         if messages and messages[-1]["role"] == turn.role:
@@ -66,9 +95,61 @@ def build_messages(task: Task, passages: Sequence[Passage], history: Sequence[Me
     return messages
 
 
+def system_prompt(language: str | None) -> str:
+    """The built-in rules."""
+    if language is None:
+        return SYSTEM_PROMPT
+    return _RULES % f"{language_name(language)}, whatever language the question and the passages are in"
+
+
+def language_name(tag: str) -> str:
+    """ "zh" → Chinese; a language that is not known here is called by its tag."""
+    name = _LANGUAGES.get(tag.partition("-")[0].lower())
+    if name is None or "-" in tag:
+        return f"{name} ({tag})" if name else f"the language with the tag {tag}"
+    return name
+
+
+def prompt_variables(collection: Collection) -> dict[str, Any]:
+    """What the templates of a collection's prompt may name; that of the question also has `question`."""
+    language = collection.settings.get("language")
+    return {
+        "collection": collection.name,
+        "language": None if language is None else language_name(language),
+        "today": f"{datetime.now(UTC):%F}",
+        "metadata": collection.settings.get("metadata") or {},
+    }
+
+
+def require_templates(collection: Collection, before: Mapping[str, Any]) -> None:
+    """Fill the templates of a collection in as they will be, unless nothing has changed since the settings `before`.
+
+    Raises `InvalidTemplate`.
+    """
+    if all(collection.settings.get(name) == before.get(name) for name in (*_TEMPLATES, "language", "metadata")):
+        return
+    variables = prompt_variables(collection)
+    for name in _TEMPLATES:
+        source = collection.settings.get(name)
+        if source is None:
+            continue
+        question = {"question": _SAMPLE_QUESTION} if name == "question_template" else {}
+        try:
+            text = render(source, {**variables, **question})
+        except InvalidTemplate as error:
+            raise InvalidTemplate(error.message, param=f"settings.{name}") from error
+        if question and _SAMPLE_QUESTION not in text:
+            raise InvalidTemplate("The question must be in it: {{ question }}.", param=f"settings.{name}")
+
+
 def clean(text: str) -> str:
     """Text from outside as a model may read it: nothing invisible, nothing that a chat template takes for its own."""
     return _TEMPLATE_TOKEN.sub(lambda match: f" {match.group()} ", _INVISIBLE.sub("", text))
+
+
+def without_markers(text: str) -> str:
+    """An answer without its footnotes: their numbers are of passages that are no longer in the prompt."""
+    return _MARKER_BEHIND.sub("", text).strip()
 
 
 def _example_turns(examples: Sequence[Mapping[str, str]]) -> list[Message]:
@@ -87,11 +168,9 @@ def _key(passages: Sequence[Passage]) -> str:
     return digest.hexdigest()
 
 
-def _frame(question: str, passages: Sequence[Passage], key: str) -> str:
+def _frame(passages: Sequence[Passage], key: str) -> str:
     blocks = [f"The key is {key}."]
     blocks += [passage_block(number, passage, key) for number, passage in enumerate(passages, start=1)]
-    language = "Chinese" if is_chinese(question) else "the language of the question"
-    blocks.append(f"Answer this question in {language}, from the passages alone:\n{clean(question)}")
     return "\n\n".join(blocks)
 
 
@@ -109,3 +188,29 @@ def framed(name: str, text: str, key: str) -> str:
     # "[3]" in a document is its own footnote; as (3) it cannot be taken for the third passage.
     quoted = MARKER.sub(r"(\1)", clean(text)).replace(key, "")
     return f"BEGIN {name} {key}\n{quoted}\nEND {name} {key}"
+
+
+def _recalled(summary: str | None, earlier: Sequence[Earlier], key: str) -> str:
+    """Quoted like the passages, for it repeats what documents say."""
+    if not summary and not earlier:
+        return ""
+    lines = [f"Summary of the conversation: {summary}"] if summary else []
+    for turn in earlier:
+        lines += [f"User: {turn.question}"] if turn.question else []
+        lines += [f"Assistant: {without_markers(turn.answer)}"] if turn.answer else []
+    quoted = framed("EARLIER", "\n".join(lines), key)
+    return (
+        "From earlier in this conversation. It tells what the question refers to; what it says of the documents counts "
+        "only where the passages say it. If the question is about the conversation itself, answer from this, without "
+        f"a number.\n{quoted}"
+    )
+
+
+def _ask(task: Task) -> str:
+    question = clean(task.question)
+    if task.question_template is not None:
+        return render_or_keep(task.question_template, {**task.variables, "question": question})
+    language = "Chinese" if is_chinese(question) else "the language of the question"
+    if task.language is not None:
+        language = language_name(task.language)
+    return f"Answer this question in {language}, from the passages alone:\n{question}"

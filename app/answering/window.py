@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from app.answering.generation import Task
-from app.answering.prompt import build_messages
+from app.answering.memory import choose
+from app.answering.prompt import Earlier, build_messages
 from app.types import Message, Passage
 
 Messages = list[dict[str, str]]
@@ -15,7 +16,7 @@ Messages = list[dict[str, str]]
 # Room kept for the answer: as the request asks, but never more than half of the window; else a good paragraph or two.
 _ANSWER_SHARE = 0.5
 _DEFAULT_ANSWER_TOKENS, _DEFAULT_ANSWER_SHARE = 512, 0.25
-_HISTORY_SHARE = 0.25  # of the prompt: the newest turns that fit in it
+_HISTORY_SHARE = 0.25  # of the prompt: the newest turns, and what is recalled of the others
 _TEMPLATE_TOKENS = 16  # a chat template's own, around each message
 _PIECE = re.compile(r"[A-Za-z]+|\n| +|[\x00-\x7f]|[^\x00-\x7f]+")
 
@@ -27,9 +28,10 @@ class Draft:
     task: Task
     passages: tuple[Passage, ...]
     history: tuple[Message, ...]
+    earlier: tuple[Earlier, ...] = ()
 
     def messages(self) -> Messages:
-        return build_messages(self.task, self.passages, self.history)
+        return build_messages(self.task, self.passages, self.history, self.earlier)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,10 @@ class Fitted:
     room: int  # tokens left for the answer
 
 
-async def fit(task: Task, window: int, count: Callable[[Messages], Awaitable[int | None]]) -> Fitted:
+Count = Callable[[Messages], Awaitable[int | None]]
+
+
+async def fit(task: Task, window: int, count: Count) -> Fitted:
     """Messages that leave room for an answer in a window of that many tokens.
 
     `count` asks the engine's own tokenizer, and gives None where it has none. The oldest turns and the lowest
@@ -51,7 +56,8 @@ async def fit(task: Task, window: int, count: Callable[[Messages], Awaitable[int
     if task.sampling.max_tokens is not None:
         room = min(task.sampling.max_tokens, int(window * _ANSWER_SHARE))
     budget = window - room
-    draft = Draft(task, task.evidence.passages, _recent(task.history, int(budget * _HISTORY_SHARE)))
+    chosen = choose(task.history, task.question, int(budget * _HISTORY_SHARE), count_message)
+    draft = Draft(task, task.evidence.passages, chosen.recent, chosen.earlier)
     messages = draft.messages()
     if _most(messages) <= budget:
         return Fitted(draft, messages, room)  # no tokenizer could make more of it: no need to ask
@@ -69,6 +75,35 @@ async def fit(task: Task, window: int, count: Callable[[Messages], Awaitable[int
             break
         size, exact = await _size(messages, count)
     return Fitted(draft, messages, room)
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a language model would be asked, and what of it there was no room for."""
+
+    task: Task
+    prompt: Fitted
+    model: str | None
+    window: int
+    tokens: int  # of the prompt
+    is_exact: bool  # by the model's own tokenizer
+    query: str = ""  # what was searched for
+
+
+async def preview(task: Task, model: str | None, window: int, count: Count) -> Preview:
+    """The prompt for a task, counted."""
+    prompt = await fit(task, window, count)
+    tokens, is_exact = await _size(prompt.messages, count)
+    return Preview(task, prompt, model, window, tokens, is_exact)
+
+
+async def no_tokenizer(messages: Messages) -> None:
+    """A `count` where there is none."""
+
+
+def count_message(text: str) -> int:
+    """Tokens of a message of its own, by estimate."""
+    return estimate([{"content": text}])
 
 
 def estimate(messages: Sequence[Mapping[str, str]]) -> int:
@@ -102,23 +137,10 @@ def _reductions(draft: Draft) -> Iterator[Draft]:
     """Ever smaller drafts, each with the thing left out that would be missed least."""
     while len(draft.passages) > 1:
         yield (draft := replace(draft, passages=draft.passages[:-1]))
+    yield (draft := replace(draft, earlier=(), task=replace(draft.task, summary=None)))
     yield (draft := replace(draft, history=()))
     yield (draft := replace(draft, task=replace(draft.task, examples=())))
     yield (draft := replace(draft, passages=()))
     while len(draft.task.question) > 1:
         shorter = draft.task.question[: len(draft.task.question) // 2]
         yield (draft := replace(draft, task=replace(draft.task, question=shorter)))
-
-
-def _recent(history: Sequence[Message], budget: int) -> tuple[Message, ...]:
-    """The newest turns that fit; instructions ("system") are not turns, and stay."""
-    kept: list[Message] = []
-    full = False
-    for message in reversed(history):
-        if message.role != "system":
-            budget -= estimate([{"content": message.content}])
-            full = full or budget < 0
-            if full:
-                continue
-        kept.append(message)
-    return tuple(reversed(kept))

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from app.answering.answerer import Answerer
+from app.answering.dialogue import Dialogue
 from app.answering.inspection import Inspector
 from app.bootstrap import Core
 from app.fetching import Fetcher
@@ -22,7 +22,7 @@ class Services:
 
     core: Core
     retriever: Retriever
-    answerer: Answerer
+    answerer: Dialogue
     inspector: Inspector
     previewer: Previewer
     fetcher: Fetcher | None  # None where the operator does not allow it

@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 
 STATUS: dict[type[errors.FootnoteError], int] = {
     errors.InvalidRequest: 400,
+    errors.InvalidTemplate: 422,
     errors.Unauthorized: 401,
     errors.Forbidden: 403,
     errors.NotFound: 404,

@@ -5,6 +5,7 @@ import { footnoteCards, passageCards, placeOf, worst } from "./footnotes.js";
 import { joinSentences, language, say, sayError } from "./i18n.js";
 import { matchCitations } from "./leaning.js";
 import { appendMarked, gapLength, GrowingText } from "./markers.js";
+import { ratingButtons } from "./rating.js";
 
 const MOST_NEAREST = 3;
 const STAGES = ["embed", "search", "rerank", "prompt", "generate", "verify"]; // one after the other
@@ -71,6 +72,14 @@ export class AnswerView {
     setLine(this.notice, joinSentences(notices));
     if (!answer.answerable) this.#showNearest();
     this.#showMeta(answer);
+    this.root.append(ratingButtons(answer.id));
+  }
+
+  /** A turn of a stored conversation. */
+  recalled(turn) {
+    this.#showWhole(turn);
+    setLine(this.notice, joinSentences([turn.partial && say("brokenOff"), turn.missing_citations && say("lostSources")]));
+    this.root.append(ratingButtons(turn.id, turn.rating));
   }
 
   /** Broken off: what was said so far stands, with a line that says so. */

@@ -51,9 +51,32 @@ export async function readText(id) {
 
 export const originalAddress = (id) => `documents/${encodeURIComponent(id)}/content`;
 
+/** The conversations that were used last. */
+export async function listConversations(collection, limit) {
+  const query = new URLSearchParams({ collection, limit });
+  return (await (await request(`conversations?${query}`)).json()).conversations;
+}
+
+export async function createConversation(collection) {
+  return (await request("conversations", json({ collection }))).json();
+}
+
+/** A conversation with its turns. */
+export async function readConversation(id) {
+  return (await request(`conversations/${encodeURIComponent(id)}?limit=1000`)).json();
+}
+
+export function deleteConversation(id) {
+  return request(`conversations/${encodeURIComponent(id)}`, { method: "DELETE" });
+}
+
+export function rateAnswer(id, rating) {
+  return request("feedback", json({ answer_id: id, rating }));
+}
+
 /** Yields the events of one answer; aborting the signal ends it on the server too. */
-export async function* ask(question, { collection, messages, signal }) {
-  const body = { question, collection, messages, stream: true };
+export async function* ask(question, { collection, conversation, signal }) {
+  const body = { question, collection, conversation_id: conversation, stream: true };
   const response = await request("ask", { ...json(body), signal });
   try {
     yield* readEvents(response.body);

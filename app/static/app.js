@@ -2,6 +2,7 @@
 
 import { createCollection, listCollections } from "./api.js";
 import { Conversation } from "./conversation.js";
+import { ConversationList } from "./conversations.js";
 import { DocumentList } from "./documents.js";
 import { byId, confirmed, element, setLine } from "./dom.js";
 import { sayError, translatePage } from "./i18n.js";
@@ -13,7 +14,17 @@ const collection = () => picker.value;
 
 translatePage();
 const panel = new SourcePanel();
-const conversation = new Conversation({ collection, open: (source, opener) => panel.open(source, opener) });
+const conversation = new Conversation({
+  collection,
+  open: (source, opener) => panel.open(source, opener),
+  changed: () => conversations.refresh(),
+});
+const conversations = new ConversationList({
+  collection,
+  open: showConversation,
+  current: () => conversation.id,
+  closed: () => conversation.clear(),
+});
 const documents = new DocumentList({ collection });
 new Uploads({ collection, accepted: () => documents.refresh() });
 
@@ -31,7 +42,7 @@ document.addEventListener("keydown", (event) => {
 });
 
 await showCollections("default");
-await documents.refresh();
+await Promise.all([documents.refresh(), conversations.refresh()]);
 
 async function showCollections(selected) {
   try {
@@ -48,7 +59,19 @@ async function showCollections(selected) {
 function switchCollection() {
   panel.close();
   conversation.clear();
-  return documents.reset();
+  return Promise.all([documents.reset(), conversations.refresh()]);
+}
+
+async function showConversation(id) {
+  panel.close();
+  try {
+    await conversation.show(id);
+  } catch (error) {
+    conversation.clear();
+    setLine(byId("conversations-problem"), sayError(error));
+    return;
+  }
+  await conversations.refresh();
 }
 
 async function addCollection() {

@@ -1,19 +1,15 @@
-// Questions and answers, one after the other; the turns so far travel with each question.
+// Questions and answers, one after the other; the service keeps the turns.
 
 import { AnswerView } from "./answer.js";
 import * as api from "./api.js";
 import { byId } from "./dom.js";
 import { say } from "./i18n.js";
-import { withoutMarkers } from "./markers.js";
-
-const MOST_MESSAGES = 20; // the turns before that no longer matter to a question
 
 export class Conversation {
-  /** `collection()` is the one to ask, `open(source, opener)` shows a source. */
-  constructor({ collection, open }) {
-    this.collection = collection;
-    this.open = open;
-    this.messages = [];
+  /** `collection()` is the one to ask, `open(source, opener)` shows a source, `changed()` is told of each new turn. */
+  constructor({ collection, open, changed }) {
+    Object.assign(this, { collection, open, changed });
+    this.id = null; // of the stored conversation; a new one begins with its first question
     this.running = null;
     this.turns = byId("turns");
     this.question = byId("question");
@@ -24,6 +20,7 @@ export class Conversation {
     byId("stop").addEventListener("click", () => this.stop());
     byId("new-conversation").addEventListener("click", () => {
       this.clear();
+      this.changed();
       this.question.focus();
     });
     this.question.addEventListener("keydown", (event) => {
@@ -37,7 +34,7 @@ export class Conversation {
   /** Forget what was said. */
   clear() {
     this.stop();
-    this.messages = [];
+    this.id = null;
     for (const turn of this.turns.querySelectorAll(".turn")) turn.remove();
     byId("welcome").hidden = false;
     byId("new-conversation").hidden = true;
@@ -47,30 +44,43 @@ export class Conversation {
     this.running?.abort();
   }
 
+  /** Show a stored conversation, to go on with it. */
+  async show(id) {
+    this.clear();
+    this.id = id;
+    const { turns } = await api.readConversation(id);
+    if (this.id !== id) return; // another one was chosen meanwhile
+    this.#begin();
+    for (const turn of turns) new AnswerView(turn.question, this.open).recalled(turn);
+    this.turns.lastElementChild?.scrollIntoView();
+  }
+
   async ask() {
     const question = this.question.value.trim();
     if (!question || this.running) return;
     this.question.value = "";
-    byId("welcome").hidden = true;
-    byId("new-conversation").hidden = false;
+    this.#begin();
     const running = new AbortController();
     this.#run(running);
     const view = new AnswerView(question, this.open);
     view.root.scrollIntoView(); // the question stands at the top, and stays there while its answer grows
-    const { messages } = this;
+    const collection = this.collection();
     try {
-      await this.#listen(view, api.ask(question, { collection: this.collection(), messages, signal: running.signal }));
+      const id = this.id ?? (await api.createConversation(collection)).id;
+      running.signal.throwIfAborted(); // another conversation may have been begun meanwhile
+      this.id = id;
+      await this.#listen(view, api.ask(question, { collection, conversation: id, signal: running.signal }));
     } catch (error) {
       if (api.isAbort(error)) view.stopped();
       else view.failed(error, null);
     }
     this.#run(null);
-    const said = withoutMarkers(view.growing.text);
-    // A new conversation may have begun meanwhile: this turn is not part of it.
-    if (said && this.messages === messages) {
-      const turn = [{ role: "user", content: question }, { role: "assistant", content: said }];
-      this.messages = [...messages, ...turn].slice(-MOST_MESSAGES);
-    }
+    this.changed();
+  }
+
+  #begin() {
+    byId("welcome").hidden = true;
+    byId("new-conversation").hidden = false;
   }
 
   async #listen(view, events) {

@@ -91,6 +91,7 @@ export class DocumentList {
   }
 
   async #remove({ id, filename }) {
+    byId("delete-heading").textContent = say("deleteTitle");
     byId("delete-text").textContent = say("deleteText", filename);
     if (!(await confirmed(byId("delete-dialog")))) return;
     setLine(byId("library-problem"), null);

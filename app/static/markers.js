@@ -10,8 +10,6 @@ const UNSETTLED = /\s+$|\s*[[【［][\d\s,，、;；]{0,40}$/;
 /** How much of a text's beginning is white space and markers: they belong to the sentence before. */
 export const gapLength = (text) => text.match(LEADING)[0].length;
 
-export const withoutMarkers = (text) => text.replaceAll(MARKER, "");
-
 /** Append text with half a line between its paragraphs, its markers replaced by what `markerElement(number)` makes of them. */
 export function appendMarked(target, text, markerElement) {
   let at = 0;

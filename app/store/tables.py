@@ -193,6 +193,88 @@ jobs = Table(
     sqlite_autoincrement=True,  # an id is never used again: a worker that was away cannot touch another job
 )
 
+conversations = Table(
+    "conversations",
+    metadata,
+    Column("id", Text, primary_key=True),  # the client's own, or one of ours
+    Column("collection_id", Text, ForeignKey("collections.id", ondelete="CASCADE"), nullable=False),
+    Column("title", Text, nullable=False),
+    Column("turns", Integer, nullable=False),  # the number of the last one
+    Column("summary", Text),  # of the first `summarised_turns`
+    Column("summarised_turns", Integer, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("updated_at", Double, nullable=False),
+    Index(None, "collection_id", "updated_at", "id"),
+)
+
+# Those that belong to a conversation are its turns and stay as long as it does; the others go after some time.
+answers = Table(
+    "answers",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("collection_id", Text, ForeignKey("collections.id", ondelete="CASCADE"), nullable=False),
+    Column("conversation_id", Text, ForeignKey("conversations.id", ondelete="CASCADE")),
+    Column("turn", Integer),  # 1, 2, 3, … within the conversation
+    Column("question", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("answerable", Boolean, nullable=False),
+    Column("is_partial", Boolean, nullable=False),  # the model broke off, or the reader left
+    Column("mode", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("confidence", Double, nullable=False),
+    Column("sentences", JSON, nullable=False),
+    Column("unsupported", Integer, nullable=False),  # sentences
+    Column("citation_count", Integer, nullable=False),  # when it was given; a deleted document takes its own along
+    Column("created_at", Double, nullable=False),
+    UniqueConstraint("conversation_id", "turn"),
+    Index(None, "collection_id", "created_at"),
+)
+
+citations = Table(
+    "citations",
+    metadata,
+    Column("answer_id", Text, ForeignKey("answers.id", ondelete="CASCADE"), nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("marker", Integer, nullable=False),
+    Column("document_id", Text, ForeignKey("documents.id", ondelete="CASCADE"), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("filename", Text, nullable=False),
+    Column("page", Integer),
+    Column("chunk_id", Text, nullable=False),
+    Column("start", Integer, nullable=False),
+    Column("end", Integer, nullable=False),
+    Column("quote", Text, nullable=False),
+    Column("score", Double, nullable=False),
+    PrimaryKeyConstraint("answer_id", "position"),
+    Index(None, "document_id"),
+)
+
+# What is said of an answer; the last word counts.
+feedback = Table(
+    "feedback",
+    metadata,
+    Column("answer_id", Text, ForeignKey("answers.id", ondelete="CASCADE"), primary_key=True),
+    Column("rating", Text, nullable=False),
+    Column("comment", Text),
+    Column("document_id", Text, ForeignKey("documents.id", ondelete="SET NULL")),  # where the right answer stands
+    Column("version", Integer),
+    Column("start", Integer),
+    Column("end", Integer),
+    Column("created_at", Double, nullable=False),
+    Index(None, "document_id"),
+)
+
+# What a collection has told the language model, one row a change; the newest is also among its settings.
+prompts = Table(
+    "prompts",
+    metadata,
+    Column("collection_id", Text, ForeignKey("collections.id", ondelete="CASCADE"), nullable=False),
+    Column("version", Integer, nullable=False),  # 1, 2, 3, …
+    Column("content", JSON, nullable=False),
+    Column("created_at", Double, nullable=False),
+    PrimaryKeyConstraint("collection_id", "version"),
+)
+
 api_keys = Table(
     "api_keys",
     metadata,

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.answering.answerer import Answerer, AskRequest, search_query
+from app.answering.answerer import Answerer, AskRequest
 from app.answering.events import CitationFound, Delta, Done, Event, Failed, Sources
 from app.errors import GenerationInterrupted, InvalidRequest
 from app.types import Answer, Message, Mode, Passage, Support
@@ -196,14 +196,15 @@ async def test_a_collection_has_its_own_ways(
 async def test_history_reaches_the_model(
     engine: FakeEngine, client: httpx.AsyncClient, passages: list[Passage]
 ) -> None:
-    """Earlier turns are in the prompt, and a question too short to stand alone is searched for with the one before."""
+    """Earlier turns are in the prompt, and what is searched for is the question as the model makes it stand alone."""
     history = (Message("user", "Who built the harbour bridge?"), Message("assistant", "A company. [1]"))
+    engine.script(answer("When was the harbour bridge built?"), answer("It opened in 1932. [2]"))
     answerer, retriever = make_answerer(passages, make_generator(engine, client))
-    await ask(answerer, "And when?", history=history)
-    assert retriever.queries == ["Who built the harbour bridge? And when?"]
-    assert "Who built the harbour bridge?" in str(engine.requests[0]["messages"])
-    assert search_query(BRIDGE_QUESTION, history) == BRIDGE_QUESTION
-    assert search_query("And when?", ()) == "And when?"
+    result = finished(await ask(answerer, "And when?", history=history))
+    assert retriever.queries == ["When was the harbour bridge built?"]
+    assert "rewrite" in result.timings_ms
+    assert engine.requests[1]["messages"][1]["content"] == "Who built the harbour bridge?"
+    assert engine.requests[1]["messages"][-1]["content"].endswith("And when?")
 
 
 async def test_explanations(passages: list[Passage]) -> None:

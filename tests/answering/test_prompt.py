@@ -119,9 +119,8 @@ async def test_lowest_passages_go_first(window: int, text: str) -> None:
     """Whatever the window, what is left fits it, and is the best passages, whole."""
     task = make_task(*[f"{n}: {text}" for n in range(8)])
     prompt = await fit(task, window, never)
-    messages, room = prompt.messages, prompt.room
-    assert estimate(messages) + room <= window
-    kept = re.findall(r"^(\d): ", messages[-1]["content"], re.MULTILINE)
+    assert estimate(prompt.messages) + prompt.room <= window
+    kept = re.findall(r"^(\d): ", prompt.messages[-1]["content"], re.MULTILINE)
     assert kept == [str(n) for n in range(len(kept))]
 
 
@@ -130,8 +129,7 @@ async def test_the_oldest_turns_go_first() -> None:
     """History gets a share of the window: the newest turns stay, and instructions do."""
     turns = [Message("user" if n % 2 == 0 else "assistant", f"turn {n} " * 20) for n in range(200)]
     task = make_task(BRIDGE, history=(Message("system", "Be brief."), *turns))
-    messages = (await fit(task, 4000, never)).messages
-    text = str(messages)
+    text = str((await fit(task, 4000, never)).messages)
     assert "turn 199 " in text
     assert "turn 0 " not in text
     assert "Be brief." in text
@@ -142,8 +140,7 @@ async def test_the_oldest_turns_go_first() -> None:
 async def test_a_question_longer_than_the_window_is_cut() -> None:
     """Even a question that no window holds makes a prompt that fits."""
     prompt = await fit(make_task(BRIDGE, question="为什么" * 5000), 1500, never)
-    messages, room = prompt.messages, prompt.room
-    assert estimate(messages) + room <= 1500
+    assert estimate(prompt.messages) + prompt.room <= 1500
 
 
 @pytest.mark.parametrize("text", ["黑豹队的防守只丢了分", "龘靐齉爩", "👩‍👩‍👧‍👦", "Ünïcödé"])

@@ -15,7 +15,7 @@ from app.answering.second_opinion import SecondOpinion, combine
 from app.embedding.entailment import CrossEncoderEntailment, Entailment
 from app.errors import ConfigurationError
 from app.types import Check, Passage, Problem, Sentence, Support
-from tests.answering.samples import FixedRetriever, make_collection, make_generator, make_settings
+from tests.answering.samples import FixedReader, FixedRetriever, make_collection, make_generator, make_settings
 from tests.fake_engine import FakeEngine, answer
 
 pytestmark = pytest.mark.anyio
@@ -113,6 +113,7 @@ async def ask(
         retriever=FixedRetriever(passages),  # type: ignore[arg-type]
         generator=generator,
         settings=make_settings(),
+        reader=FixedReader(passages),  # type: ignore[arg-type]
         second_opinion=opinion,
     )
     collection = make_collection(unsupported=unsupported)

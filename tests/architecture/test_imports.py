@@ -115,6 +115,7 @@ def test_the_web_framework_stays_at_the_edge(library: str) -> None:
         ("sentence_transformers", ("app.embedding",)),
         ("uvicorn", ("app.server",)),
         ("httpcore", ("app.fetching",)),
+        ("jinja2", ("app.answering.templates",)),
         ("pypdf", ("ingest.parsers",)),
         ("docx", ("ingest.parsers",)),
         ("pathspec", ("app.folder",)),

@@ -18,10 +18,10 @@ from app.answering.events import CitationFound, Delta, Done, Event, Failed, Sour
 from app.api.dependencies import ServicesDep
 from app.api.errors import NOT_FOUND, error_body
 from app.api.routes.search import find_collection
-from app.api.schemas.answers import AnswerOut, AskIn, CitationEvent
+from app.api.schemas.answers import AnswerOut, AskIn, CitationEvent, PromptOut
 from app.api.schemas.search import PassageOut
 from app.api.streaming import event_stream, first_then_rest, unless_client_leaves
-from app.errors import FootnoteError
+from app.errors import FootnoteError, InvalidRequest
 
 logger = logging.getLogger(__name__)
 router = APIRouter(tags=["answers"])
@@ -34,13 +34,14 @@ each of its markers: the citation's fields, with `support`, `attributed` and its
 nothing has one too, with `marker` null · `done` the whole answer, or `error` {"error", "partial": true, "answer"} when
 the language model broke off.
 
-Where a collection's `unsupported` is `mark` or `remove`, each `delta` is a whole sentence that has been checked.
+Where a collection's `unsupported` is `mark` or `remove`, each `delta` is a whole sentence that has been checked. With
+`dry_run`, what a language model would be asked instead.
 """
 
 
 @router.post(
     "/ask",
-    response_model=AnswerOut,
+    response_model=AnswerOut | PromptOut,
     responses={
         **NOT_FOUND,
         200: {"description": _EVENTS, "content": {"text/event-stream": {"schema": {"type": "string"}}}},
@@ -48,6 +49,10 @@ Where a collection's `unsupported` is `mark` or `remove`, each `delta` is a whol
 )
 async def ask(body: AskIn, request: Request, services: ServicesDep) -> Response:
     """Answer a question from a collection's documents, every sentence with its footnotes."""
+    if body.conversation_id is not None and body.messages:
+        raise InvalidRequest(
+            "A stored conversation has its turns: send `conversation_id` or `messages`.", param="messages"
+        )
     collection = await find_collection(services, body.collection)
     question = AskRequest(
         question=body.question,
@@ -62,6 +67,9 @@ async def ask(body: AskIn, request: Request, services: ServicesDep) -> Response:
         streamed=body.stream,
         strategy=body.strategy,
     )
+    if body.dry_run:
+        preview = await unless_client_leaves(request, services.answerer.preview(question, collection=collection))
+        return JSONResponse(PromptOut.of(preview).model_dump(mode="json"))
     if body.stream:
         events = services.answerer.ask(question, collection=collection)
         # The first event is awaited here: what is wrong with the request still gets its own status.

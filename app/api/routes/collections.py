@@ -7,11 +7,19 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
+from app.answering.prompt import require_templates
 from app.api.dependencies import ServicesDep
 from app.api.errors import NOT_FOUND, ErrorResponse
-from app.api.schemas.collections import CollectionChange, CollectionIn, CollectionOut, CollectionsOut
+from app.api.schemas.collections import (
+    CollectionChange,
+    CollectionIn,
+    CollectionOut,
+    CollectionsOut,
+    PromptsOut,
+    PromptVersionOut,
+)
 from app.errors import Conflict
-from app.store import collections
+from app.store import collections, prompts
 from app.store.uploads import sweep_blobs
 
 router = APIRouter(prefix="/collections", tags=["collections"])
@@ -24,8 +32,11 @@ _CONFLICT: dict[int | str, dict[str, Any]] = {
 @router.post("", status_code=201, responses={**_CONFLICT})
 def create_collection(body: CollectionIn, services: ServicesDep) -> CollectionOut:
     """A set of documents that is searched together."""
+    now = time.time()
     with services.core.database.write() as connection:
-        created = collections.create_collection(connection, body.name, body.settings.model_dump(), time.time())
+        created = collections.create_collection(connection, body.name, body.settings.model_dump(), now)
+        prompts.record_prompt(connection, created, {}, now)
+        require_templates(created, {})
     return CollectionOut.of(created, documents=0)
 
 
@@ -47,18 +58,38 @@ def read_collection(name: str, services: ServicesDep) -> CollectionOut:
 
 @router.patch("/{name}", responses=NOT_FOUND)
 def change_collection(name: str, body: CollectionChange, services: ServicesDep) -> CollectionOut:
-    """Change the settings that are given; the others stay."""
+    """Change the settings that are given; the others stay. Another prompt is another version of it."""
     with services.core.database.write() as connection:
         before = collections.get_collection(connection, name)
         settings = {**before.settings, **body.settings.model_dump(exclude_unset=True)}
-        changed = collections.change_settings(connection, name, settings, time.time())
+        changed = prompts.change_settings(connection, before, settings, time.time())
+        require_templates(changed, before.settings)
+        counts = collections.count_documents(connection)
+    return CollectionOut.of(changed, counts.get(changed.id, 0))
+
+
+@router.get("/{name}/prompts", responses=NOT_FOUND)
+def list_prompts(name: str, services: ServicesDep) -> PromptsOut:
+    """The versions of the prompt (`system_prompt`, `question_template`, `examples`, `language`), newest first."""
+    with services.core.database.read() as connection:
+        found = prompts.list_prompts(connection, collections.get_collection(connection, name).id)
+    return PromptsOut(prompts=[PromptVersionOut.of(each, current=each is found[0]) for each in found])
+
+
+@router.post("/{name}/prompts/{version}/restore", responses=NOT_FOUND)
+def restore_prompt(name: str, version: int, services: ServicesDep) -> CollectionOut:
+    """Go back to an earlier prompt, which becomes the newest version."""
+    with services.core.database.write() as connection:
+        before = collections.get_collection(connection, name)
+        settings = {**before.settings, **prompts.get_prompt(connection, before, version).content}
+        changed = prompts.change_settings(connection, before, settings, time.time())
         counts = collections.count_documents(connection)
     return CollectionOut.of(changed, counts.get(changed.id, 0))
 
 
 @router.delete("/{name}", status_code=204, response_class=Response, responses={**NOT_FOUND, **_CONFLICT})
 def delete_collection(name: str, services: ServicesDep) -> Response:
-    """With all its documents."""
+    """With all its documents, answers and conversations."""
     core = services.core
     if name == collections.DEFAULT_COLLECTION:
         raise Conflict("The default collection cannot be deleted; delete its documents.")

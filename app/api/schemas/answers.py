@@ -6,7 +6,8 @@ from typing import Literal, Self
 
 from pydantic import ConfigDict, Field, JsonValue
 
-from app.api.schemas.wire import CollectionName, Filters, Question, TopK, Wire, fields_of
+from app.answering.window import Preview, count_message, estimate
+from app.api.schemas.wire import CollectionName, ConversationId, Filters, Question, TopK, Wire, fields_of
 from app.types import Answer, Check, Citation, Message, Mode, Sampling, Sentence, Strategy, Support
 
 
@@ -23,8 +24,8 @@ class AskIn(Wire):
     top_k: TopK | None = None
     filters: Filters | None = None
     stream: bool = False
-    conversation_id: str | None = Field(None, max_length=255)
-    messages: list[MessageIn] = Field(default_factory=list, max_length=1000)  # the turns before the question
+    conversation_id: ConversationId | None = None  # of one that is stored; an unknown id begins one
+    messages: list[MessageIn] = Field(default_factory=list, max_length=1000)  # or the turns before, from the client
     model: str | None = None
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, gt=0, le=1)
@@ -34,6 +35,7 @@ class AskIn(Wire):
     mode: Mode | None = None
     explain: bool = False
     strategy: Strategy | None = None  # how passages are gathered: single, multi or agent
+    dry_run: bool = False  # only show what the language model would be asked
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"question": "When was it founded?", "stream": True}]})
 
@@ -169,4 +171,82 @@ class AnswerOut(Wire):
             ),
             timings_ms=dict(answer.timings_ms),
             explain=None if answer.explain is None else dict(answer.explain),
+        )
+
+
+class PromptMessage(Wire):
+    role: str
+    content: str
+    tokens: int  # by estimate
+
+
+class PromptPassage(Wire):
+    """A passage that was found, and whether there was room for it."""
+
+    marker: int
+    chunk_id: str
+    filename: str
+    page: int | None
+    tokens: int  # by estimate
+    dropped: bool
+
+
+class PromptTokens(Wire):
+    prompt: int
+    exact: bool  # counted by the model's own tokenizer; else an estimate that is rather too high
+    answer: int  # room that is kept for it
+    window: int
+
+
+class PromptHistory(Wire):
+    """Messages of the conversation: as they are, recalled for the question, and left out."""
+
+    recent: int
+    recalled_turns: int
+    dropped: int
+    summary: bool
+
+
+class PromptOut(Wire):
+    """What `dry_run` answers: the messages that a language model would get, and what of it there was no room for."""
+
+    model: str | None
+    query: str
+    messages: list[PromptMessage]
+    tokens: PromptTokens
+    passages: list[PromptPassage]
+    history: PromptHistory
+    dropped_examples: int
+
+    @classmethod
+    def of(cls, preview: Preview) -> Self:
+        task, draft = preview.task, preview.prompt.draft
+        asked = [message for message in task.history if message.role != "system"]
+        recent = [message for message in draft.history if message.role != "system"]
+        recalled = sum(bool(turn.question) + bool(turn.answer) for turn in draft.earlier)
+        return cls(
+            model=preview.model,
+            query=preview.query,
+            messages=[PromptMessage(**turn, tokens=estimate([turn])) for turn in preview.prompt.messages],
+            tokens=PromptTokens(
+                prompt=preview.tokens, exact=preview.is_exact, answer=preview.prompt.room, window=preview.window
+            ),
+            passages=[
+                PromptPassage(
+                    marker=number,
+                    chunk_id=passage.chunk_id,
+                    filename=passage.filename,
+                    page=passage.page,
+                    tokens=count_message(passage.text),
+                    dropped=number > len(draft.passages),
+                )
+                for number, passage in enumerate(task.evidence.passages, 1)
+            ],
+            history=PromptHistory(
+                recent=len(recent),
+                recalled_turns=len(draft.earlier),
+                dropped=max(0, len(asked) - len(recent) - recalled),
+                summary=bool(draft.task.summary),
+            ),
+            dropped_examples=len(task.examples) - len(draft.task.examples),
         )

@@ -8,7 +8,15 @@ from typing import Annotated, Self
 from pydantic import Field, JsonValue, StringConstraints
 
 from app.api.schemas.wire import ChunkOverlapTokens, ChunkTokens, CollectionName, TopK, Wire
+from app.store.prompts import PromptVersion
 from app.types import Collection, Quantization, Strategy, Unsupported
+
+LanguageTag = Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$")]
+_Word = Annotated[str, StringConstraints(max_length=1000)]
+_Scalar = _Word | bool | int | float
+_List = Annotated[list[_Scalar], Field(max_length=100)]
+_FieldName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
+Metadata = Annotated[dict[_FieldName, _Scalar | _List], Field(max_length=100)]
 
 
 class Example(Wire):
@@ -31,7 +39,12 @@ class SamplingSettings(Wire):
 class CollectionSettings(Wire):
     """What a collection does its own way; null means the server's default."""
 
+    # Templates over `collection`, `language`, `today` and `metadata`; the second one, which ends the prompt, also has
+    # `question`.
     system_prompt: str | None = Field(None, max_length=20_000)
+    question_template: str | None = Field(None, max_length=20_000)
+    language: LanguageTag | None = None  # of answers; null: the question's own
+    metadata: Metadata = Field(default_factory=dict)  # what templates may tell of the collection
     examples: list[Example] = Field(default_factory=list, max_length=20)
     top_k: TopK | None = None
     candidates: int | None = Field(None, ge=10, le=1000)
@@ -45,6 +58,7 @@ class CollectionSettings(Wire):
     answer_threshold: float | None = Field(None, ge=0, le=1)
     quantization: Quantization | None = None
     keep_versions: int | None = Field(None, ge=0, le=100)  # earlier ones of each document
+    keep_answers_days: int | None = Field(None, ge=0, le=3650)  # outside of conversations; 90, and 0 keeps none
     chunk_tokens: ChunkTokens | None = None  # of documents that are uploaded from now on
     chunk_overlap_tokens: ChunkOverlapTokens | None = None
 
@@ -82,3 +96,23 @@ class CollectionOut(Wire):
 
 class CollectionsOut(Wire):
     collections: list[CollectionOut]
+
+
+class PromptVersionOut(Wire):
+    """What the language model was told from some moment on."""
+
+    version: int
+    current: bool
+    system_prompt: str | None
+    question_template: str | None
+    examples: list[Example]
+    language: str | None
+    created_at: datetime
+
+    @classmethod
+    def of(cls, version: PromptVersion, *, current: bool) -> Self:
+        return cls(version=version.number, current=current, created_at=version.created_at, **version.content)
+
+
+class PromptsOut(Wire):
+    prompts: list[PromptVersionOut]

@@ -8,6 +8,10 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
 CollectionName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+# A client's own or ours; it stands in a path, so it has no slash, and is more than dots.
+ConversationId = Annotated[
+    str, StringConstraints(max_length=255, pattern=r"^[^/\x00-\x1f\x7f]*[^./\x00-\x1f\x7f][^/\x00-\x1f\x7f]*$")
+]
 # Long enough for any question; a longer text is a document.
 Question = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=20_000)]
 TopK = Annotated[int, Field(ge=1, le=50)]
