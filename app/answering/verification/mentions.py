@@ -54,9 +54,12 @@ _MEASURES = frozenset(
 _IDIOMS = frozenset(
     {"十分", "千万", "万一", "一一", "万千", "千百", "百千", "一二", "三四", "万万", "千千", "百万富翁"}
 )
-_ENUMERATOR = re.compile(
-    r"^\s*(?:[(（]?\d{1,2}[.)）、](?!\d)|[一二三四五六七八九十]{1,3}、)", re.MULTILINE
-)  # of a list's item
+# The number of a list's item, and what is too long for a number.
+_NO_NUMBER = re.compile(
+    r"^[ \t]*(?:[(（]?\d{1,2}[.)）、](?!\d)|[一二三四五六七八九十]{1,3}、)"
+    rf"|\d[\d,.]{{40,}}|[{CHINESE_NUMERAL}]{{30,}}",
+    re.MULTILINE,
+)
 _TELLING_DIGITS = 3
 _TRADITIONAL = str.maketrans("萬億兩點個時號歲幾餘數國紀約達過將單", "万亿两点个时号岁几余数国纪约达过将单")
 
@@ -90,7 +93,7 @@ class Mention:
 
 def find_mentions(text: str) -> list[Mention]:
     """Every number and date of a text (NFKC)."""
-    text = _ENUMERATOR.sub(lambda match: " " * len(match.group()), text.translate(_TRADITIONAL))
+    text = _NO_NUMBER.sub(lambda match: " " * len(match.group()), text.translate(_TRADITIONAL))
     dates = find_dates(text)
     found = [
         Mention(text[each.start : each.end], dates=each.readings, start=each.start, end=each.end) for each in dates
@@ -172,8 +175,8 @@ def _chinese_number(text: str, match: re.Match[str]) -> Iterator[tuple[int, int,
     if match["decimals"]:
         value += Fraction(chinese_value(match["decimals"]) or 0, 10 ** len(match["decimals"]))
     unit, end = unit_behind(text, match.end())
-    before, behind = text[: match.start()], text[match.end() : match.end() + 1]
-    is_about = bool(_ABOUT_BEFORE.search(before[-12:]) or _ABOUT_BEHIND.match(text, match.end()))
+    before, behind = text[max(0, match.start() - 20) : match.start()], text[match.end() : match.end() + 1]
+    is_about = bool(_ABOUT_BEFORE.search(before) or _ABOUT_BEHIND.match(text, match.end()))
     has_digits = any(character.isdecimal() for character in run)
     is_vague = before.endswith(_VAGUE_BEFORE) and not has_digits
     is_idiom = run in _IDIOMS or run + behind in _IDIOMS
@@ -205,7 +208,10 @@ def _digits(text: str) -> Iterator[tuple[int, int, Mention]]:
         magnitude = _magnitude(match)
         end = match.end()
         unit, end = (currency(match["currency2"]), end) if match["currency2"] else unit_behind(text, end)
-        is_about = bool(_ABOUT_BEFORE.search(text[: match.start()][-20:]) or _ABOUT_BEHIND.match(text, match.end()))
+        is_about = bool(
+            _ABOUT_BEFORE.search(text[max(0, match.start() - 20) : match.start()])
+            or _ABOUT_BEHIND.match(text, match.end())
+        )
         inside_word = text[match.start() - 1 : match.start()].isalpha() and text[match.start() - 1].isascii()
         yield (
             *match.span(),
@@ -233,7 +239,7 @@ def _magnitude(match: re.Match[str]) -> int:
 def _english(text: str) -> Iterator[tuple[int, int, Mention]]:
     for start, end, value in english_numbers(text):
         unit, unit_end = unit_behind(text, end)
-        is_about = bool(_ABOUT_BEFORE.search(text[:start][-20:]))
+        is_about = bool(_ABOUT_BEFORE.search(text[max(0, start - 20) : start]))
         word = text[start:end].lower()
         is_claim = value >= 2 and word not in ("second", "hundred", "thousand", "million", "billion", "trillion")
         mention = _quantity(text[start:unit_end], value, unit, str(value), is_about=is_about, is_claim=is_claim)

@@ -19,7 +19,8 @@ from app.index.analysis import CJK, analyse
 _WORD = re.compile(rf"(?![{CJK}])[^\W\d_](?:(?![{CJK}])[\w'’&-])*")
 _HAN = r"[\u3400-\u4dbf\u4e00-\u9fff]"
 _TITLE = re.compile(r"《([^《》]{1,40})》")
-_LINK = re.compile(r" |-|\. | (?:of|and|for|de|of the|&) ")  # between the words of one name
+_LINK = re.compile(r" |-|\. | & | (?:of|for|de)(?: the)? ")  # between the words of one name
+_LINKING = {"of", "for", "de", "the"}
 _DOT = re.compile(r"[·•・‧]")
 _ORGANISATION_ENDS_WORDS = """
     有限公司 股份公司 公司 集团 中心 大学 学院 银行 医院 中学 小学 研究所 研究院 实验室 委员会 协会 基金会
@@ -59,25 +60,13 @@ _COMMON = frozenset(_COMMON_WORDS.split())
 _PEOPLE_OF = ("ese", "ian", "ean", "ish", "ans", "an", "ic", "s", "n", "i", "y", "a", "e", "ia", "ain", "land", "")
 _LEAST_STEM = 4
 _OPENERS = "\"'“‘([{:;.!?•*–—-/|"
-_SAYS = {
-    "is",
-    "was",
-    "were",
-    "has",
-    "had",
-    "will",
-    "would",
-    "said",
-    "says",
-    "did",
-    "does",
-    "also",
-    "became",
-    "won",
-    "led",
-}
-
-
+# What people and companies do in a sentence: before it stands a name, where the word is not a common one.
+_ACTS_WORDS = """
+    is was were has had will would said says did does also became won led threw made took gave wrote went came found
+    held ran built lost beat bought sold began left met sent set spent kept saw taught told thought drew chose wore flew
+"""
+_ACTS = frozenset(_ACTS_WORDS.split())
+_THING = re.compile(r"(?:tion|sion|ment|ness|ity|ance|ence|ism|ing|ue|th|age|ship|ure|ers|ists|es|ts)$")  # not a name
 _NAMED_ONCE = {"latin", "organisation"}  # afterwards a text says "the company"
 
 
@@ -147,6 +136,8 @@ def _latin_names(text: str, *, is_every_capital_a_name: bool) -> Iterator[Name]:
         is_name = match.start() in capitals and (
             len(word) > 1 if is_every_capital_a_name else _is_name(text, match.start(), word, next_word)
         )
+        if run and word in _LINKING:
+            continue
         if run and not (is_name and _LINK.fullmatch(text, end, match.start())):
             yield Name(" ".join(run), "latin", tuple(run))
             run = []
@@ -171,7 +162,11 @@ def _is_name(text: str, start: int, word: str, following: str) -> bool:
     # The first word is capitalised anyway: its shape or what follows has to tell.
     is_odd = not bare[1:].islower() and not (bare.isupper() and len(bare) > 6)
     follows_name = following[:1].isupper() and following.lower() not in _COMMON
-    return is_odd or follows_name or bare != word or following.lower() in _SAYS
+    return is_odd or follows_name or bare != word or _acts(bare, following)
+
+
+def _acts(word: str, following: str) -> bool:
+    return not _THING.search(word) and (following in _ACTS or following.endswith("ed"))
 
 
 def _chinese_names(text: str) -> Iterator[Name]:

@@ -42,6 +42,7 @@ def contradictions(sentence: str, sources: Sequence[Source]) -> Iterator[str]:
     """The clauses of a sentence (NFKC) that deny what the closest sentence of the sources states, or state what that
     one denies."""
     stated = [(text, terms) for source in sources for text, terms in source.sentences]
+    denied_by: dict[str, set[str]] = {}  # sentences of the sources
     denies_elsewhere = bool(_OTHERWISE.search(sentence))
     for clause in _CLAUSE_END.split(sentence):
         wanted = weighted_terms(clause)
@@ -53,7 +54,9 @@ def contradictions(sentence: str, sources: Sequence[Source]) -> Iterator[str]:
             if all(_is_stated(predicate, wanted, stated) for predicate in denied):
                 yield clause.strip()
         elif not denies_elsewhere and share >= _SURE_RECALL:
-            contrary = {term for predicate in _denied(closest) for term in predicate} & wanted.keys()
+            if closest not in denied_by:
+                denied_by[closest] = {term for predicate in _denied(closest) for term in predicate}
+            contrary = denied_by[closest] & wanted.keys()
             elsewhere = {term for text, terms in stated if text != closest for term in terms}
             if contrary and not contrary & (elsewhere | set(analyse(_without_denied(closest)))):
                 yield clause.strip()

@@ -22,6 +22,7 @@ SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9,
 _SCALE_WORDS = {**SCALES, **{f"{word}th": value for word, value in SCALES.items()}}
 _WORD = re.compile(rf"\b(?:{'|'.join(sorted({*_ONES, *_SCALE_WORDS}, key=len, reverse=True))})\b", re.IGNORECASE)
 _TOGETHER = re.compile(r"[ \u00a0]|-")
+_MOST_WORDS = 16  # of one number
 _AND = re.compile(r"\s+and\s+", re.IGNORECASE)
 
 CHINESE_DIGITS = "〇零一二三四五六七八九两壹贰叁肆伍陆柒捌玖"
@@ -38,7 +39,9 @@ def english_numbers(text: str) -> Iterator[tuple[int, int, Fraction]]:
     """Start, end and value of the numbers that a text spells in English words, ordinals too."""
     run: list[re.Match[str]] = []
     for match in _WORD.finditer(text):
-        if run and not _joins(run[-1].group().lower(), text[run[-1].end() : match.start()]):
+        if run and (
+            len(run) == _MOST_WORDS or not _joins(run[-1].group().lower(), text[run[-1].end() : match.start()])
+        ):
             yield from _run_of_words(run)
             run = []
         run.append(match)

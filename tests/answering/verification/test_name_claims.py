@@ -41,6 +41,8 @@ def test_names_that_the_source_has(sentence: str, source: str) -> None:
         ("However, Josh Norman won.", "KAWANN SHORT", ["Josh Norman"]),
         ("Brady's passes won it.", "Short won it.", ["Brady"]),
         ("Kawann Short won.", "Josh Norman won.", ["Kawann Short"]),
+        ("Brady threw five passes.", "Short threw five passes.", ["Brady"]),
+        ("The Bank of Chile grew.", "The Bank of Peru grew.", ["Bank Chile"]),
         ("The harbour is in Sydney.", "The harbour is in Perth.", ["Sydney"]),
         ("It uses COVID-19 data.", "It uses data.", ["COVID-19"]),
         ("教练是Rivera。", "教练是罗恩。", ["Rivera"]),

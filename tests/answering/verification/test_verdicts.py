@@ -59,3 +59,13 @@ def test_a_number_of_another_matter_does_not_count() -> None:
 def test_without_sources() -> None:
     """A sentence that cites nothing is unsupported."""
     assert judge("It opened in 1932.", []).support is Support.UNSUPPORTED
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["9", "一", "hundred ", "万亿", "1,", "9:30 ", "March 5, ", "not ", "不", "“abcd efgh ij kl ", "甲·", "1/2/"],
+)
+def test_hostile_text_is_read_to_its_end(piece: str) -> None:
+    """Numbers without end, nested quotations and the like neither fail nor take more than a moment."""
+    text = piece * (20_000 // len(piece))
+    assert judge(f"Zed {text[:2000]} Qux", [Source(text)]).support in Support
