@@ -43,7 +43,7 @@ def create_app(
                     core=core,
                     retriever=retriever,
                     answerer=build_answerer(core, retriever, client),
-                    previewer=Previewer(settings.parse_limits),
+                    previewer=Previewer(settings.parse_limits, settings.pdf_engine),
                     fetcher=fetcher,
                     worker_problem=worker_problem,
                 )
