@@ -15,10 +15,11 @@ WORKDIR /src
 # Without pip in it: the image that runs never installs anything.
 RUN python -m venv --without-pip /opt/footnote
 COPY pyproject.toml ./
-# First the dependencies alone, of an empty package, so that a change of the code does not fetch them again.
+# First the dependencies alone, of an empty package, so that a change of the code does not fetch them again. OCR takes
+# 0.3 GB of them: who uploads a scan expects it to be read.
 RUN mkdir app ingest && touch README.md LICENSE app/__init__.py ingest/__init__.py \
     && python -m pip --python /opt/footnote/bin/python install --no-cache-dir --disable-pip-version-check \
-        ${TORCH_INDEX_URL:+--extra-index-url "$TORCH_INDEX_URL"} '.[postgres]' \
+        ${TORCH_INDEX_URL:+--extra-index-url "$TORCH_INDEX_URL"} '.[ocr,postgres]' \
     # What is for building against torch or for testing it, and the tests of scikit-learn.
     && cd /opt/footnote/lib/python3*/site-packages \
     && rm -rf torch/include torch/share torch/test \
@@ -31,7 +32,7 @@ COPY ingest ingest
 RUN python -m pip --python /opt/footnote/bin/python install --no-cache-dir --disable-pip-version-check \
         --no-deps --force-reinstall . \
     # Whatever was removed above, nothing that runs misses it.
-    && /opt/footnote/bin/python -c 'import faiss, sentence_transformers, torch, app.server, ingest.worker'
+    && /opt/footnote/bin/python -c 'import cv2, faiss, onnxruntime, rapidocr, sentence_transformers, torch, app.server, ingest.worker'
 
 
 FROM python:${PYTHON_VERSION}-slim

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -184,11 +185,12 @@ def add_documents(
     sources: Annotated[list[str], typer.Argument(metavar="PATH|URL…", help="Files, folders, and http(s) URLs.")],
     collection: CollectionName = "default",
     wait: Annotated[bool, typer.Option(help="Wait until all can be searched.")] = True,
+    password: Annotated[str | None, typer.Option(help="Opens encrypted PDFs; kept until they were read.")] = None,
     url: Url = None,
     api_key: ApiKey = None,
 ) -> None:
     """Upload files, all files in folders, and what URLs lead to, and follow them until they can be searched."""
-    uploaded = list(_sources(sources))
+    uploaded = [replace(each, password=password) for each in _sources(sources)]
     with _client(url, api_key) as client:
         uploads = Uploads(client, out, collection=collection)
         uploads.run(uploaded, wait=wait)

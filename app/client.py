@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Self, TypeVar
 
@@ -74,6 +74,7 @@ class Outgoing:
     name: str
     external_id: str | None = None
     instead_of: tuple[str, ...] = ()  # documents that are deleted just before
+    password: str | None = field(default=None, repr=False)  # opens the file if it is encrypted
 
 
 class Client:
@@ -109,7 +110,7 @@ class Client:
     def upload(self, path: Path, *, collection: str, external_id: str | None = None) -> DocumentRecord:
         """Send one file; the document that it became, or already was (`duplicate`)."""
         with path.open("rb") as file:
-            return self._send(file, path.name, collection, external_id)
+            return self._send(file, path.name, collection, external_id=external_id)
 
     def upload_all(
         self, files: Iterable[Outgoing], *, collection: str
@@ -118,12 +119,18 @@ class Client:
 
         def send(outgoing: Outgoing) -> DocumentRecord:
             if isinstance(outgoing.source, str):
-                return self.upload_url(outgoing.source, collection=collection)
+                return self.upload_url(outgoing.source, collection=collection, password=outgoing.password)
             with outgoing.source.open("rb") as file:
                 # Only now: a file that cannot be opened costs no document.
                 for document_id in outgoing.instead_of:
                     self.discard_document(document_id)
-                return self._send(file, outgoing.source.name, collection, outgoing.external_id)
+                return self._send(
+                    file,
+                    outgoing.source.name,
+                    collection,
+                    external_id=outgoing.external_id,
+                    password=outgoing.password,
+                )
 
         return _several_at_once(send, files)
 
@@ -131,9 +138,10 @@ class Client:
         """Delete many documents, several at a time. Raises `ServerNotRunning`."""
         return _several_at_once(self.discard_document, document_ids)
 
-    def upload_url(self, url: str, *, collection: str) -> DocumentRecord:
+    def upload_url(self, url: str, *, collection: str, password: str | None = None) -> DocumentRecord:
         """Let the server fetch a file."""
-        answer = self._call("POST", "/documents", json={"url": url, "collection": collection})
+        body = _without_none({"url": url, "collection": collection, "password": password})
+        answer = self._call("POST", "/documents", json=body)
         document: DocumentRecord = answer["documents"][0]
         return document
 
@@ -264,10 +272,10 @@ class Client:
         answer: AnswerRecord = self._call("POST", "/ask", json=_without_none(body))
         return answer
 
-    def _send(self, file: BinaryIO, filename: str, collection: str, external_id: str | None) -> DocumentRecord:
+    def _send(self, file: BinaryIO, filename: str, collection: str, **more: str | None) -> DocumentRecord:
         # A file's name may hold bytes that are no UTF-8; the server shows it, no more.
         name = filename.encode("utf-8", "replace").decode()
-        fields = _without_none({"collection": collection, "external_id": external_id})
+        fields = _without_none({"collection": collection, **more})
         answer = self._call("POST", "/documents", files={"file": (name, file)}, data=fields)
         document: DocumentRecord = answer["documents"][0]
         return document

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from app.types import PdfEngine
+
 DEFAULT_EMBEDDING_MODEL = "all-MiniLM-L6-v2"
 DEFAULT_CLUSTERED_FROM = 100_000  # measured: docs/decisions/0010
 
@@ -83,6 +85,7 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(30.0, gt=0)
     max_attempts: int = Field(4, ge=1)
     parse_limits: ParseLimits = ParseLimits()  # FOOTNOTE_PARSE_LIMITS__SECONDS and so on
+    pdf_engine: PdfEngine = PdfEngine.DEFAULT
 
     @field_validator("api_keys", mode="before")
     @classmethod

@@ -65,7 +65,7 @@ def create_app(
                     retriever=retriever,
                     answerer=await stack.enter_async_context(dialogue),
                     inspector=build_inspector(core, retriever),
-                    previewer=Previewer(settings.parse_limits),
+                    previewer=Previewer(settings.parse_limits, settings.pdf_engine),
                     fetcher=fetcher,
                     worker_problem=worker_problem,
                 )

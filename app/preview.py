@@ -22,6 +22,7 @@ import anyio.to_thread
 
 from app import errors
 from app.config import ParseLimits
+from app.types import PdfEngine
 
 CountTokens = Callable[[Sequence[str]], list[int]]
 
@@ -32,8 +33,9 @@ _BESIDES_PARSING_SECONDS = 30.0  # to start, to cut, to count tokens
 class Previewer:
     """Runs previews, a few at a time; the others wait."""
 
-    def __init__(self, limits: ParseLimits) -> None:
+    def __init__(self, limits: ParseLimits, pdf_engine: PdfEngine = PdfEngine.DEFAULT) -> None:
         self._limits = limits
+        self._pdf_engine = pdf_engine
         self._slots = anyio.CapacityLimiter(_AT_ONCE)
 
     async def preview(
@@ -45,6 +47,7 @@ class Previewer:
         count_tokens: CountTokens,
         chunk_tokens: int,
         chunk_overlap_tokens: int,
+        password: str | None = None,
     ) -> Mapping[str, Any]:
         """`pages`, `warnings` and `chunks` of a file, as the worker would make them. Cancelling it ends the process.
 
@@ -54,9 +57,11 @@ class Previewer:
             "path": str(path),
             "filename": filename,
             "media_type": media_type,
+            "password": password,
             "chunk_tokens": chunk_tokens,
             "chunk_overlap_tokens": chunk_overlap_tokens,
             "limits": self._limits.model_dump(),
+            "pdf_engine": self._pdf_engine,
         }
         conversation = _Conversation(count_tokens)
         async with self._slots:

@@ -6,7 +6,7 @@ Offsets count characters (Unicode code points) of a document version's normalise
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -31,6 +31,13 @@ class DocumentStatus(StrEnum):
     EMBEDDING = "embedding"
     READY = "ready"
     FAILED = "failed"
+
+
+class PdfEngine(StrEnum):
+    """What reads PDFs: Footnote's own parser, or Docling, which is an extra."""
+
+    DEFAULT = "default"
+    DOCLING = "docling"
 
 
 class JobState(StrEnum):
@@ -170,11 +177,27 @@ class Chunk:
     tokens: int  # by the embedder's own tokenizer
     page_breaks: tuple[tuple[int, int], ...] = ()  # start and number of each further page that begins inside
     header: str = ""  # of a part of a table: the header row, so that its rows are understood alone
+    page_labels: tuple[tuple[int, str], ...] = ()  # of those of its pages that the file calls otherwise: "iv", "A-3"
+
+    @property
+    def pages(self) -> tuple[int, ...]:
+        """The pages that it stands on."""
+        return () if self.page is None else (self.page, *(page for _, page in self.page_breaks))
+
+    @property
+    def page_label(self) -> str | None:
+        """What the file itself calls its first page, where that is not the page's number."""
+        return label_of(self.page, self.page_labels)
 
     @property
     def indexed_text(self) -> str:
         """What the embedder and the lexical index read: its headings and its table's header give a span its context."""
         return with_context(self.headings, self.header, self.text)
+
+
+def label_of(page: int | None, labels: Iterable[tuple[int, str]]) -> str | None:
+    """The label of a page among those that have one."""
+    return next((label for number, label in labels if number == page), None)
 
 
 def with_context(headings: tuple[str, ...], header: str, text: str) -> str:
@@ -208,6 +231,12 @@ class Passage:
     scores: Scores
     page_breaks: tuple[tuple[int, int], ...] = ()  # as of its chunk
     header: str = ""  # as of its chunk
+    page_labels: tuple[tuple[int, str], ...] = ()  # as of its chunk
+
+    @property
+    def page_label(self) -> str | None:
+        """What the file itself calls its first page, where that is not the page's number."""
+        return label_of(self.page, self.page_labels)
 
     def page_at(self, offset: int) -> int | None:
         """The page of a character of the document that stands in this passage."""
@@ -232,6 +261,7 @@ class Citation:
     end: int
     quote: str
     score: float  # share of the citing sentence's tokens that the quote holds, 0 to 1
+    page_label: str | None = None  # what the file itself calls the page, where that is not its number
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,3 +353,4 @@ class Job:
     version: int
     attempt: int
     token: int
+    password: str | None = field(default=None, repr=False, compare=False)  # opens the file; gone once it was read

@@ -44,7 +44,9 @@ def worker(
     configure_logging(settings.log_level)
     with (
         build_core(settings) as core,
-        ParserPool(min(settings.worker_concurrency, available_cores()), settings.parse_limits) as parsers,
+        ParserPool(
+            min(settings.worker_concurrency, available_cores()), settings.parse_limits, pdf_engine=settings.pdf_engine
+        ) as parsers,
     ):
         embedder = core.embedders.start()
         parsers.warm()
@@ -77,6 +79,7 @@ def worker(
 def add(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH…", exists=True, help="Files and folders.")],
     collection: Annotated[str, typer.Option("--collection", "-c")] = DEFAULT_COLLECTION,
+    password: Annotated[str | None, typer.Option(help="Opens encrypted PDFs; kept until they were read.")] = None,
 ) -> None:
     """Put files into the queue without a server: a worker ingests them when one runs."""
     settings = Settings()
@@ -85,7 +88,7 @@ def add(
     with build_core(settings) as core:
         for path in _files(paths):
             try:
-                accepted = _accept(core, path, collection)
+                accepted = _accept(core, path, collection, password)
             except (FootnoteError, OSError) as error:
                 failed += 1
                 typer.echo(f"{path}: {error}", err=True)
@@ -100,14 +103,20 @@ def _files(paths: list[Path]) -> Iterator[Path]:
         yield from sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else (path,)
 
 
-def _accept(core: Core, path: Path, collection: str) -> Accepted:
+def _accept(core: Core, path: Path, collection: str, password: str | None) -> Accepted:
     with path.open("rb") as file, core.blobs.writer(core.settings.max_upload_bytes) as writer:
         while data := file.read(_READ_BYTES):
             writer.write(data)
         writer.finish()
         media_type = detect(path.name, writer.head)
         return accept(
-            core.database, core.blobs, writer, collection=collection, filename=path.name, media_type=media_type
+            core.database,
+            core.blobs,
+            writer,
+            collection=collection,
+            filename=path.name,
+            media_type=media_type,
+            password=password,
         )
 
 

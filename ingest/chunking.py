@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 
 from app.sentences import split_sentences
@@ -62,6 +62,17 @@ def chunk(text: str, spans: Sequence[Span], count_tokens: CountTokens, budget: i
                 Chunk(len(chunks), start, stop, text[start:stop], page, last.headings, tokens, breaks, header)
             )
     return chunks
+
+
+def with_page_labels(chunks: Iterable[Chunk], labels: Sequence[str]) -> list[Chunk]:
+    """The chunks with the labels of their pages, where the file calls these otherwise than by their numbers."""
+    called = {page: label for page, label in enumerate(labels, 1) if label not in ("", str(page))}
+    return [
+        replace(chunk, page_labels=tuple((page, called[page]) for page in chunk.pages if page in called))
+        if called
+        else chunk
+        for chunk in chunks
+    ]
 
 
 def _pages(spans: Sequence[Span]) -> tuple[int | None, tuple[tuple[int, int], ...]]:

@@ -13,14 +13,16 @@ from app.embedding import Embedder, Embedders, Vectors
 from app.errors import EmptyDocument, LeaseLost
 from app.failpoints import failpoint
 from app.projection import Projection
+from app.signatures import sign
 from app.store import documents, jobs
 from app.store.blobs import BlobStore
 from app.store.chunks import VersionContent, live_embeddings, store_chunks
 from app.store.collections import get_collection_by_id
 from app.store.database import Database
+from app.store.near_copies import warn_of_near_copies
 from app.telemetry import timed
 from app.types import Chunk, Collection, Document, DocumentStatus, Job
-from ingest.chunking import chunk
+from ingest.chunking import chunk, with_page_labels
 from ingest.sandbox import ParserPool
 from ingest.sections import assemble
 
@@ -46,6 +48,7 @@ class Prepared:
     pages: int | None = None
     warnings: tuple[str, ...] = ()
     chunks: tuple[Chunk, ...] = ()
+    signature: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +131,9 @@ class Pipeline:
         if document.chunks:
             return Prepared(job, document)
         with timed("parse"):
-            parsed = self._parsers.parse(self._blobs.path(document.sha256), document.media_type, document.filename)
+            parsed = self._parsers.parse(
+                self._blobs.path(document.sha256), document.media_type, document.filename, job.password
+            )
         failpoint("job.parsed")
         if document.bytes >= _LARGE_BYTES:
             self._report([Prepared(job, document)], DocumentStatus.CHUNKING, 0)
@@ -143,7 +148,8 @@ class Pipeline:
             )
         if not chunks:
             raise EmptyDocument
-        return Prepared(job, document, text, parsed.pages, parsed.warnings, tuple(chunks))
+        chunks = with_page_labels(chunks, parsed.page_labels)
+        return Prepared(job, document, text, parsed.pages, parsed.warnings, tuple(chunks), sign(text))
 
     def _embed(
         self,
@@ -195,12 +201,14 @@ class Pipeline:
                     embeddings=each.vectors,
                     warnings=version.warnings,
                     kept_embeddings=each.kept,
+                    signature=version.signature,
                 )
                 for each in embedded
                 if (version := each.version).job in held
             ]
             if contents:
                 store_chunks(connection, collection_id, model, contents)
+            jobs.forget_passwords(connection, list(held))
             failpoint("chunks.before_commit")
         failpoint("chunks.stored")
 
@@ -211,6 +219,7 @@ class Pipeline:
             # As they were read at the start: nobody but the holder of the lease makes a version live.
             ready = [each.document for each in prepared if each.job in held]
             documents.make_live(connection, ready, self._clock())
+            warn_of_near_copies(connection, ready)
             jobs.finish(connection, held, self._clock())
             failpoint("live.before_commit")
         failpoint("live.committed")

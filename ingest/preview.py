@@ -15,8 +15,8 @@ from typing import Any
 
 from app.config import ParseLimits
 from app.errors import EmptyDocument, FootnoteError
-from app.types import Chunk
-from ingest.chunking import chunk
+from app.types import Chunk, PdfEngine
+from ingest.chunking import chunk, with_page_labels
 from ingest.sandbox import ParserPool
 from ingest.sections import assemble
 
@@ -36,19 +36,24 @@ def main() -> None:
 def _preview(request: Mapping[str, Any]) -> dict[str, Any]:
     limits = ParseLimits(**request["limits"])
     limits = limits.model_copy(update={"output_bytes": min(limits.output_bytes, _MOST_OUTPUT_BYTES)})
-    with ParserPool(1, limits, _MOST_CHARACTERS) as parsers:
-        parsed = parsers.parse(Path(request["path"]), request["media_type"], request["filename"])
+    with ParserPool(1, limits, _MOST_CHARACTERS, pdf_engine=PdfEngine(request["pdf_engine"])) as parsers:
+        parsed = parsers.parse(Path(request["path"]), request["media_type"], request["filename"], request["password"])
     text, spans = assemble(parsed.sections)
     chunks = chunk(text, spans, _count_tokens, budget=request["chunk_tokens"], overlap=request["chunk_overlap_tokens"])
     if not chunks:
         raise EmptyDocument
-    return {"pages": parsed.pages, "warnings": parsed.warnings, "chunks": [_as_json(each) for each in chunks]}
+    return {
+        "pages": parsed.pages,
+        "warnings": parsed.warnings,
+        "chunks": [_as_json(each) for each in with_page_labels(chunks, parsed.page_labels)],
+    }
 
 
 def _as_json(chunk: Chunk) -> dict[str, Any]:
     return {
         "ordinal": chunk.ordinal,
         "page": chunk.page,
+        "page_label": chunk.page_label,
         "headings": [*chunk.headings, chunk.header] if chunk.header else chunk.headings,
         "start": chunk.start,
         "end": chunk.end,

@@ -33,6 +33,7 @@ from app.errors import (
     Unavailable,
     UnreadableDocument,
 )
+from app.types import PdfEngine
 from ingest.sections import Limits, Parsed, Section
 
 logger = logging.getLogger(__name__)
@@ -45,15 +46,24 @@ _START_SECONDS = 60.0  # importing the parsers takes half a second; a busy machi
 _WORN_SHARE = 0.5  # of the memory limit: a child that has needed more may not give it back, so it is replaced
 _WHOLLY_CONFINED = {"files", "network"}
 _READ_BYTES = 1 << 20
+_OF_DOCLING = ("DOCLING_", "HF_HOME", "HF_HUB_CACHE", "HOME")
 _LEAST_OUTPUT_BYTES = 64 * 1024  # a child may always say what is wrong
 
 
 class ParserPool:
     """Up to `size` parser processes; `parse` may be called from any number of threads, and waits for a free one."""
 
-    def __init__(self, size: int, limits: ParseLimits, max_characters: int = Limits().max_characters) -> None:
+    def __init__(
+        self,
+        size: int,
+        limits: ParseLimits,
+        max_characters: int = Limits().max_characters,
+        *,
+        pdf_engine: PdfEngine = PdfEngine.DEFAULT,
+    ) -> None:
         self._limits = limits
         self._max_characters = max_characters
+        self._pdf_engine = pdf_engine
         self._size = size
         self._closed = False
         self._children: set[_Child] = set()
@@ -94,12 +104,12 @@ class ParserPool:
         finally:
             self._idle.put(child)
 
-    def parse(self, path: Path, media_type: str, filename: str) -> Parsed:
+    def parse(self, path: Path, media_type: str, filename: str, password: str | None = None) -> Parsed:
         """Read a file as `ingest.parsers.parse` does, within the limits.
 
         Raises only `IngestionError`s for what is wrong with the file, `Unavailable` if no parser could be run.
         """
-        request = {"path": str(path.absolute()), "media_type": media_type}
+        request = {"path": str(path.absolute()), "media_type": media_type, "password": password}
         child = self._idle.get()
         try:
             child = self._ready(child)
@@ -130,7 +140,7 @@ class ParserPool:
             self._discard(child)
         if self._closed:
             raise Unavailable("The parser was stopped.")
-        child = _Child(self._limits, self._max_characters)
+        child = _Child(self._limits, self._max_characters, self._pdf_engine)
         if not self._children and child.confined != _WHOLLY_CONFINED:
             logger.info("parsers are confined by %s only", ", ".join(sorted(child.confined)) or "resource limits")
         self._children.add(child)
@@ -167,7 +177,7 @@ class _TalksNonsense(Exception):
 class _Child:
     """One parser process, in a session of its own so that it can be killed as a group and no Ctrl-C reaches it."""
 
-    def __init__(self, limits: ParseLimits, max_characters: int) -> None:
+    def __init__(self, limits: ParseLimits, max_characters: int, pdf_engine: PdfEngine) -> None:
         self._limits = limits
         environment = {
             "PATH": os.environ.get("PATH", os.defpath),
@@ -178,7 +188,9 @@ class _Child:
             "OMP_NUM_THREADS": "1",
             "OPENBLAS_NUM_THREADS": "1",
         }
-        settings = {**limits.model_dump(), "max_characters": max_characters}
+        if pdf_engine is PdfEngine.DOCLING:  # which is told by its own variables where its models are
+            environment |= {name: os.environ[name] for name in os.environ if name.startswith(_OF_DOCLING)}
+        settings = {**limits.model_dump(), "max_characters": max_characters, "pdf_engine": pdf_engine}
         self._killed = False
         # -P: nothing that lies in the working directory can stand in for a module.
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
@@ -203,7 +215,7 @@ class _Child:
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
-    def ask(self, request: Mapping[str, str]) -> dict[str, Any]:
+    def ask(self, request: Mapping[str, str | None]) -> dict[str, Any]:
         """Send a request and wait for its reply. A child that does not answer is killed."""
         payload = json.dumps(request).encode()
         assert self._process.stdin is not None  # noqa: S101 - it was opened as a pipe
@@ -276,7 +288,8 @@ def _parsed(reply: Mapping[str, Any]) -> Parsed:
             error = _ERRORS[reply["error"]](str(reply["message"]))
         else:
             sections = tuple(_section(*fields) for fields in reply["sections"])
-            return Parsed(sections, reply["pages"], reply["title"], tuple(map(str, reply["warnings"])))
+            warnings, labels = (tuple(map(str, reply[name])) for name in ("warnings", "page_labels"))
+            return Parsed(sections, reply["pages"], reply["title"], warnings, labels)
     except (KeyError, TypeError, ValueError) as problem:
         raise _TalksNonsense from problem
     raise error

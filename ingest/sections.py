@@ -57,6 +57,7 @@ class Parsed:
     pages: int | None = None
     title: str | None = None
     warnings: tuple[str, ...] = ()
+    page_labels: tuple[str, ...] = ()  # of each page, in order, where the file calls them otherwise than 1, 2, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +155,13 @@ class SectionBuilder:
 
     def open_page(self, number: int) -> None:
         """What follows is on this page, or slide, and under no heading yet."""
+        self.turn_to_page(number)
+        self._path.clear()
+
+    def turn_to_page(self, number: int) -> None:
+        """What follows is on this page, and still under the same headings."""
         self._finish_section()
         self._page = number
-        self._path.clear()
 
     def heading(self, level: int, text: str) -> None:
         """A heading opens a section under all headings of a smaller level. Inside a table it is ordinary text."""

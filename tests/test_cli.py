@@ -327,6 +327,19 @@ def test_urls_are_left_to_the_server(server: FakeServer) -> None:
     assert len(server.requests) == 1
 
 
+def test_a_password_goes_along(server: FakeServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With each file and each URL, and into no output."""
+    server.on("POST", "/documents", {"documents": [document(0, "queued")]}, 202)
+    (tmp_path / "a.pdf").write_bytes(b"%PDF")
+    arguments = ["documents", "add", str(tmp_path / "a.pdf"), "https://example.org/b.pdf", "--no-wait"]
+    assert run(*arguments, "--password", "a green lantern") == 0
+    form, url = sorted((request.body for request in server.asked("POST", "/documents")), key=len, reverse=True)
+    assert b'name="password"\r\n\r\na green lantern\r\n' in form
+    assert json.loads(url)["password"] == "a green lantern"
+    captured = capsys.readouterr()
+    assert "lantern" not in captured.out + captured.err
+
+
 @pytest.mark.skipif(sys.platform == "darwin", reason="its file systems refuse such names")
 def test_a_name_that_is_no_utf8_is_sent_as_far_as_it_goes(
     server: FakeServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]

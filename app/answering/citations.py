@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from app.answering.evidence import Evidence
 from app.answering.terms import recall, weighted_terms
 from app.sentences import split_sentences
-from app.types import Citation
+from app.types import Citation, label_of
 
 MARKER = re.compile(r"[\[【［]\s*(\d{1,3}(?:\s*[,，、;；]\s*\d{1,3})*)\s*[\]】］]")
 _GAP = re.compile(rf"(?:\s|{MARKER.pattern})*")
@@ -65,12 +65,14 @@ def cite(text: str, marker: int, evidence: Evidence) -> Citation:
     passage = evidence.passages[marker - 1]
     start, end = _find(text, passage.text) or _best_sentence(text, marker, evidence)
     quote = passage.text[start:end]
+    page = passage.page_at(passage.start + start)
     return Citation(
         marker=marker,
         document_id=passage.document_id,
         version=passage.version,
         filename=passage.filename,
-        page=passage.page_at(passage.start + start),
+        page=page,
+        page_label=label_of(page, passage.page_labels),
         chunk_id=passage.chunk_id,
         start=passage.start + start,
         end=passage.start + end,

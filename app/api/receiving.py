@@ -9,12 +9,12 @@ from typing import Any
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import JsonValue, TypeAdapter, ValidationError
+from pydantic import JsonValue, SecretStr, TypeAdapter, ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from app.api.dependencies import Services
 from app.api.multipart import Form, display_name, filename_of, visible
-from app.api.schemas.documents import TextIn, UrlIn
+from app.api.schemas.documents import LONGEST_PASSWORD, TextIn, UrlIn
 from app.api.streaming import unless_client_leaves
 from app.bootstrap import Core
 from app.errors import FetchingDisabled, InvalidMetadata, InvalidRequest, PayloadTooLarge, UnsupportedMediaType
@@ -62,6 +62,9 @@ async def _receive_files(
     if external_id is not None and len(external_id) > _LONGEST_EXTERNAL_ID:
         raise InvalidRequest(f"An external_id has at most {_LONGEST_EXTERNAL_ID} characters.", param="external_id")
     metadata = _parse_metadata(form.fields.get("metadata"))
+    password = form.fields.get("password") or None
+    if password is not None and len(password) > LONGEST_PASSWORD:
+        raise InvalidRequest(f"A password has at most {LONGEST_PASSWORD} characters.", param="password")
     media_types = [detect(upload.filename, upload.writer.head) for upload in form.files]
     return [
         await run_in_threadpool(
@@ -75,6 +78,7 @@ async def _receive_files(
             external_id=external_id,
             metadata=metadata,
             document_id=document_id,
+            password=password,
         )
         for upload, media_type in zip(form.files, media_types, strict=True)
     ]
@@ -140,9 +144,15 @@ async def _fetch(
             metadata=upload.metadata,
             source_url=upload.url,
             document_id=document_id,
+            password=revealed(upload.password),
         )
 
     return await run_in_threadpool(store)
+
+
+def revealed(password: SecretStr | None) -> str | None:
+    """The password itself; None for none or an empty one."""
+    return password.get_secret_value() or None if password is not None else None
 
 
 def read_collection(core: Core, name: str) -> Collection:

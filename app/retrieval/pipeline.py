@@ -288,6 +288,7 @@ def _passage(stored: StoredChunk, candidate: Candidate) -> Passage:
         score=candidate.score,
         scores=Scores(dense=candidate.dense, lexical=candidate.lexical),
         page_breaks=chunk.page_breaks,
+        page_labels=chunk.page_labels,
         header=chunk.header,
     )
 

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, case, 
 
 from app.errors import IndexUnavailable
 from app.store.collections import advance_sequence
+from app.store.near_copies import store_bands
 from app.store.spaces import EMBEDDING_DTYPE, bind_model
 from app.store.tables import chunks, documents, embeddings, removals, versions
 from app.types import Chunk, with_context
@@ -81,6 +82,7 @@ class VersionContent:
     embeddings: npt.NDArray[np.float32]  # shape (chunks, dimension)
     warnings: Sequence[str] = ()
     kept_embeddings: int = 0
+    signature: bytes | None = None  # of the text: `app.signatures`
 
 
 def chunk_id(document_id: str, version: int, ordinal: int) -> str:
@@ -88,7 +90,7 @@ def chunk_id(document_id: str, version: int, ordinal: int) -> str:
     return f"{document_id}.{version}.{ordinal}"
 
 
-_OF_CONTENT = ("text", "pages", "warnings", "first_chunk", "chunk_count", "kept_embeddings")
+_OF_CONTENT = ("text", "pages", "warnings", "first_chunk", "chunk_count", "kept_embeddings", "signature")
 _STORE_TEXT = (
     update(versions)
     .where(versions.c.document_id == bindparam("of_document"), versions.c.version == bindparam("of_version"))
@@ -118,10 +120,13 @@ def store_chunks(connection: Connection, collection_id: str, model: str, content
                 "kept_embeddings": content.kept_embeddings,
                 "first_chunk": first,
                 "chunk_count": count,
+                "signature": content.signature,
             }
             for content, first, count in zip(contents, firsts, counts, strict=True)
         ],
     )
+    signed = {(each.document_id, each.version): each.signature for each in contents if each.signature is not None}
+    store_bands(connection, collection_id, signed)
     connection.execute(
         insert(chunks),
         [
@@ -135,6 +140,7 @@ def store_chunks(connection: Connection, collection_id: str, model: str, content
                 "end": chunk.end,
                 "page": chunk.page,
                 "page_breaks": [list(each) for each in chunk.page_breaks],
+                "page_labels": [list(each) for each in chunk.page_labels] or None,
                 "tokens": chunk.tokens,
                 "headings": list(chunk.headings),
                 "header": chunk.header,
@@ -267,5 +273,6 @@ def stored_chunk(row: Row[Any]) -> StoredChunk:
             tokens=row.tokens,
             header=row.header,
             page_breaks=tuple((start, page) for start, page in row.page_breaks),
+            page_labels=tuple((page, label) for page, label in row.page_labels or ()),
         ),
     )

@@ -44,7 +44,11 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self.engine = self._sqlite_engine() if self.is_sqlite else create_engine(self.url, pool_pre_ping=True)
+        self.engine = (
+            self._sqlite_engine()
+            if self.is_sqlite
+            else create_engine(self.url, pool_pre_ping=True, hide_parameters=True)
+        )
         # SQLite takes one writer at a time: queueing here is fair, its own busy handler is not.
         self._write_lock = threading.Lock()
 
@@ -110,6 +114,7 @@ class Database:
         Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
         engine = create_engine(
             self.url,
+            hide_parameters=True,  # an error, and so a log, tells the statement without what people have uploaded
             module=sqlite_module(),
             connect_args={"timeout": _BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
             # Each thread of the pool that FastAPI and the worker use may hold one.
@@ -139,6 +144,8 @@ def _configure_sqlite(connection: Any, _record: object) -> None:
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=FULL")  # with NORMAL a commit is not on disk when it returns
     cursor.execute("PRAGMA foreign_keys=ON")
+    # What is erased within a page is overwritten, such as a password; pages that become free are not, for their cost.
+    cursor.execute("PRAGMA secure_delete=FAST")
     cursor.close()
 
 

@@ -25,6 +25,7 @@ from sqlalchemy import (
 
 from app.errors import DocumentNotFound, VersionNotFound, VersionNotReady
 from app.failpoints import failpoint
+from app.store import deletions
 from app.store.collections import advance_sequence, get_collection_by_id
 from app.store.tables import collections, documents, jobs, metadata_values, removals, versions
 from app.types import Document, DocumentStatus
@@ -264,6 +265,7 @@ def delete_document(connection: Connection, document_id: str) -> list[str]:
     originals = connection.scalars(select(versions.c.sha256).where(versions.c.document_id == document_id)).all()
     _delete_versions(connection, row.collection_id, document_id, true())
     connection.execute(delete(documents).where(documents.c.id == document_id))
+    deletions.remember(connection, row.collection_id, document_id)
     failpoint("delete.before_commit")
     return list(originals)
 

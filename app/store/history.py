@@ -11,6 +11,7 @@ from app.errors import Conflict, VersionNotFound
 from app.store import jobs
 from app.store.collections import advance_sequence
 from app.store.documents import NewVersion, get_document, insert_version
+from app.store.near_copies import store_bands
 from app.store.tables import chunks, embeddings, versions
 from app.types import Version
 
@@ -63,8 +64,11 @@ def restore_version(connection: Connection, document_id: str, number: int, now: 
             first_chunk=first,
             chunk_count=source.chunk_count,
             kept_embeddings=source.chunk_count,
+            signature=source.signature,
         )
     )
+    if source.signature is not None:
+        store_bands(connection, document.collection_id, {(document_id, version): source.signature})
     copied = (document.collection_id, source.first_chunk, source.chunk_count, first, version)
     for table, key in ((chunks, "id"), (embeddings, "chunk_id")):
         connection.execute(insert(table).from_select(table.c.keys(), _copy(table, key, *copied)))

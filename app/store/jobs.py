@@ -22,14 +22,15 @@ _JITTER = 0.5
 _CLOCK_SKEW_SECONDS = 60.0
 
 
-def enqueue(connection: Connection, document_id: str, version: int, now: float) -> None:
-    """A job to bring this version to `ready`."""
+def enqueue(connection: Connection, document_id: str, version: int, now: float, *, password: str | None = None) -> None:
+    """A job to bring this version to `ready`. A `password` that opens its file is kept until that was read."""
     connection.execute(
         insert(jobs).values(
             document_id=document_id,
             version=version,
             state=JobState.QUEUED,
             run_at=now,
+            password=password,
             created_at=now,
             updated_at=now,
         )
@@ -70,7 +71,9 @@ def claim(
             _abandon(connection, due[0].id, due[0].document_id, due[0].attempt, now)
             continue
         together = _that_fit(due, most_bytes)
-        claimed = [Job(row.id, row.document_id, row.version, row.attempt + 1, row.token + 1) for row in together]
+        claimed = [
+            Job(row.id, row.document_id, row.version, row.attempt + 1, row.token + 1, row.password) for row in together
+        ]
         connection.execute(
             update(jobs)
             .where(jobs.c.id.in_([job.id for job in claimed]))
@@ -112,7 +115,15 @@ def held(connection: Connection, leased: Sequence[Job]) -> list[Job]:
 def finish(connection: Connection, done: Sequence[Job], now: float) -> None:
     """Their versions are live. The caller has seen to the leases, in the same transaction."""
     statement = update(jobs).where(jobs.c.id.in_([job.id for job in done]))
-    connection.execute(statement.values(state=JobState.DONE, owner=None, lease_until=None, updated_at=now))
+    connection.execute(
+        statement.values(state=JobState.DONE, owner=None, lease_until=None, password=None, updated_at=now)
+    )
+
+
+def forget_passwords(connection: Connection, read: Sequence[Job]) -> None:
+    """Their files have been read, and what was found is stored in the same transaction."""
+    if ids := [job.id for job in read if job.password is not None]:
+        connection.execute(update(jobs).where(jobs.c.id.in_(ids)).values(password=None))
 
 
 def fail(connection: Connection, job: Job, code: str, message: str, now: float) -> None:
@@ -147,13 +158,24 @@ def postpone(connection: Connection, job: Job, now: float) -> None:
     requeue_document(connection, job.document_id, now)
 
 
-def revive(connection: Connection, document_id: str, version: int, now: float) -> None:
+def revive(connection: Connection, document_id: str, version: int, now: float, *, password: str | None = None) -> None:
     """Give a failed job all its attempts again."""
     statement = _requeue(now, now).where(
         jobs.c.document_id == document_id, jobs.c.version == version, jobs.c.state == JobState.FAILED
     )
-    if connection.execute(statement.values(attempt=0, error_code=None, error_message=None)).rowcount:
+    values = {"attempt": 0, "error_code": None, "error_message": None, "password": password}
+    if connection.execute(statement.values(values)).rowcount:
         requeue_document(connection, document_id, now)
+
+
+def set_password(connection: Connection, document_id: str, version: int, password: str) -> None:
+    """For a job that has not ended: its file came once more, now with a password."""
+    connection.execute(
+        update(jobs)
+        .where(jobs.c.document_id == document_id, jobs.c.version == version)
+        .where(jobs.c.state.in_([JobState.QUEUED, JobState.RUNNING]))
+        .values(password=password)
+    )
 
 
 def hand_back(connection: Connection, now: float, *, only_abandoned: bool) -> int:
@@ -226,7 +248,13 @@ def _end_failed(connection: Connection, job_id: int, document_id: str, code: str
     statement = update(jobs).where(jobs.c.id == job_id)
     connection.execute(
         statement.values(
-            state=JobState.FAILED, owner=None, lease_until=None, error_code=code, error_message=message, updated_at=now
+            state=JobState.FAILED,
+            owner=None,
+            lease_until=None,
+            error_code=code,
+            error_message=message,
+            password=None,
+            updated_at=now,
         )
     )
     fail_document(connection, document_id, code, message, now)

@@ -65,6 +65,17 @@ spaces = Table(
     PrimaryKeyConstraint("collection_id", "number"),
 )
 
+# Deleted documents, for whoever follows the collection at that moment.
+deletions = Table(
+    "deletions",
+    metadata,
+    Column("collection_id", Text, ForeignKey("collections.id", ondelete="CASCADE"), nullable=False),
+    Column("deleted_at", Double, nullable=False),
+    Column("document_id", Text, nullable=False),
+    PrimaryKeyConstraint("collection_id", "deleted_at", "document_id"),
+    sqlite_with_rowid=False,
+)
+
 documents = Table(
     "documents",
     metadata,
@@ -105,8 +116,22 @@ versions = Table(
     Column("warnings", JSON),
     Column("is_retired", Boolean, nullable=False, server_default=false()),  # it answered once; the index has none of it
     Column("kept_embeddings", Integer, nullable=False, server_default="0"),  # of the version before: same text
+    Column("signature", LargeBinary),  # of its text: `app.signatures`
     PrimaryKeyConstraint("document_id", "version"),
     Index(None, "sha256"),
+)
+
+# Parts of the signatures of texts: two that are nearly the same share at least one.
+bands = Table(
+    "bands",
+    metadata,
+    Column("band", BigInteger, nullable=False),  # a hash of the part, its place, and the collection
+    Column("document_id", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    PrimaryKeyConstraint("band", "document_id", "version"),
+    ForeignKeyConstraint(["document_id", "version"], ["versions.document_id", "versions.version"], ondelete="CASCADE"),
+    Index(None, "document_id", "version"),
+    sqlite_with_rowid=False,
 )
 
 chunks = Table(
@@ -121,6 +146,7 @@ chunks = Table(
     Column("end", Integer, nullable=False),
     Column("page", Integer),
     Column("page_breaks", JSON, nullable=False),
+    Column("page_labels", JSON(none_as_null=True)),  # [[page, label]] of those of its pages that are called otherwise
     Column("tokens", Integer, nullable=False),
     Column("headings", JSON, nullable=False),
     Column("header", Text, nullable=False, server_default=text("''")),
@@ -186,6 +212,7 @@ jobs = Table(
     Column("run_at", Double, nullable=False),
     Column("error_code", Text),
     Column("error_message", Text),
+    Column("password", Text),  # that opens the file; erased in the transaction that ends its reading
     Column("created_at", Double, nullable=False),
     Column("updated_at", Double, nullable=False),
     UniqueConstraint("document_id", "version"),

@@ -40,12 +40,14 @@ def accept(
     metadata: Mapping[str, Any] | None = None,
     source_url: str | None = None,
     document_id: str | None = None,
+    password: str | None = None,
 ) -> Accepted:
     """One transaction for blob, document and job: when this returns, the upload is never lost.
 
     The same bytes in the same collection are one document; if that failed, it is tried again. An `external_id` that is
     known gets a new version, and so does the document of a `document_id`, in whichever collection it is. A `source_url`
-    is kept in the metadata, unless they have one. Raises `CollectionNotFound`, `DocumentNotFound`, `StorageFull`.
+    is kept in the metadata, unless they have one; a `password` that opens the file, until it was read. Raises
+    `CollectionNotFound`, `DocumentNotFound`, `StorageFull`.
     """
     now = time.time()
     content = documents.NewVersion(filename, media_type, writer.bytes, writer.sha256)
@@ -63,7 +65,9 @@ def accept(
         if same and same.sha256 == writer.sha256:
             blobs.keep(writer)  # in case that the one in place was lost or damaged: these bytes are the right ones
             if same.status is DocumentStatus.FAILED:
-                jobs.revive(connection, same.id, same.version, now)
+                jobs.revive(connection, same.id, same.version, now, password=password)
+            elif password is not None:
+                jobs.set_password(connection, same.id, same.version, password)
             return Accepted(documents.get_document(connection, same.id), duplicate=True)
         if source_url is not None and (metadata is not None or not known):
             metadata = {"source_url": source_url} | dict(metadata or {})
@@ -79,7 +83,7 @@ def accept(
                 1,
             )
         blobs.keep(writer)
-        jobs.enqueue(connection, document_id, version, now)
+        jobs.enqueue(connection, document_id, version, now, password=password)
         accepted = Accepted(documents.get_document(connection, document_id), duplicate=False)
         failpoint("upload.before_commit")
     failpoint("upload.committed")

@@ -8,9 +8,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 from app.errors import DocumentTooExpensive, EmptyDocument, IngestionError, UnreadableDocument
 from app.media_types import READABLE, MediaType
+from app.types import PdfEngine
 from ingest.parsers.csv import parse_csv
 from ingest.parsers.docx import parse_docx
 from ingest.parsers.eml import parse_eml
@@ -29,18 +31,12 @@ from ingest.sections import HIDDEN_CHARACTERS, Limits, Parsed, Source, hides_cha
 logger = logging.getLogger(__name__)
 
 
-def _parse_eml(source: Source, limits: Limits) -> Parsed:
-    return parse_eml(source, limits, read=parse)
-
-
 PARSERS: Mapping[str, Callable[[Source, Limits], Parsed]] = {
-    MediaType.PDF: parse_pdf,
     MediaType.DOCX: parse_docx,
     MediaType.PPTX: parse_pptx,
     MediaType.XLSX: parse_xlsx,
     MediaType.ODT: parse_odt,
     MediaType.EPUB: parse_epub,
-    MediaType.EML: _parse_eml,
     MediaType.HTML: parse_html,
     MediaType.MARKDOWN: parse_markdown,
     MediaType.CSV: parse_csv,
@@ -55,9 +51,25 @@ PARSERS: Mapping[str, Callable[[Source, Limits], Parsed]] = {
 }
 
 
-def parse(source: Source, media_type: str, limits: Limits | None = None) -> Parsed:
+def _parser(media_type: str, password: str | None, engine: PdfEngine) -> Callable[[Source, Limits], Parsed] | None:
+    """The one for a media type. Mails may have PDFs attached."""
+    if media_type == MediaType.PDF:
+        return partial(parse_pdf, password=password, engine=engine)
+    if media_type == MediaType.EML:
+        return partial(parse_eml, read=partial(parse, password=password, pdf_engine=engine))
+    return PARSERS.get(media_type)
+
+
+def parse(
+    source: Source,
+    media_type: str,
+    limits: Limits | None = None,
+    *,
+    password: str | None = None,
+    pdf_engine: PdfEngine = PdfEngine.DEFAULT,
+) -> Parsed:
     """Read a file of a known media type. Raises only `IngestionError`s, whatever its bytes are."""
-    parser = PARSERS.get(media_type)
+    parser = _parser(media_type, password, pdf_engine)
     if parser is None:
         raise UnreadableDocument(f"There is no parser for {media_type}; {READABLE}.")
     try:

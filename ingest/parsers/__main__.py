@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from app.errors import DocumentTooExpensive, IngestionError
+from app.types import PdfEngine
 from ingest.confinement import confine
 from ingest.parsers import parse
 from ingest.sections import Limits, Parsed
@@ -30,6 +31,7 @@ _LONGEST_MESSAGE = 2000
 def main() -> None:
     settings = json.loads(sys.argv[1])
     limits = Limits(settings["pages"], settings["max_characters"], seconds=settings["seconds"])
+    engine = PdfEngine(settings["pdf_engine"])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the worker decides when to stop
     logging.disable(logging.CRITICAL)  # libraries comment on every damaged object
     replies = os.fdopen(os.dup(1), "wb")
@@ -41,12 +43,13 @@ def main() -> None:
     while True:
         request = requests.get()
         _allow_cpu(settings["cpu_seconds"])
-        _send(replies, _answer(request, limits), settings["output_bytes"])
+        _send(replies, _answer(request, limits, engine), settings["output_bytes"])
 
 
-def _answer(request: dict[str, str], limits: Limits) -> dict[str, Any]:
+def _answer(request: dict[str, Any], limits: Limits, engine: PdfEngine) -> dict[str, Any]:
+    path, media_type, password = (request[name] for name in ("path", "media_type", "password"))
     try:
-        reply = _as_json(parse(Path(request["path"]), request["media_type"], limits))
+        reply = _as_json(parse(Path(path), media_type, limits, password=password, pdf_engine=engine))
     except IngestionError as error:
         reply = {"error": type(error).__name__, "message": error.message[:_LONGEST_MESSAGE]}
     reply["peak_bytes"] = _peak_bytes()
@@ -59,6 +62,7 @@ def _as_json(parsed: Parsed) -> dict[str, Any]:
         "pages": parsed.pages,
         "title": parsed.title,
         "warnings": parsed.warnings,
+        "page_labels": parsed.page_labels,
     }
 
 

@@ -10,7 +10,10 @@ import pypdf
 from pypdf.errors import FileNotDecryptedError
 
 from app.errors import DocumentTooExpensive, EncryptedDocument
-from ingest.parsers.pdf_pages import Pages
+from app.types import PdfEngine
+from ingest.parsers.docling_engine import read_by_docling
+from ingest.parsers.pdf_form import Form, read_form, with_form
+from ingest.parsers.pdf_pages import Pages, locked
 from ingest.parsers.pdf_sections import OutlineEntry, sections
 from ingest.sections import Limits, Parsed, Source, normalise
 
@@ -27,36 +30,62 @@ pypdf.overwrite_configuration(
 )
 
 
-def parse_pdf(source: Source, limits: Limits) -> Parsed:
+def parse_pdf(
+    source: Source, limits: Limits, password: str | None = None, engine: PdfEngine = PdfEngine.DEFAULT
+) -> Parsed:
     """The text of every page; pages count from 1. A page that cannot be read is left out with a warning."""
     with source.open("rb") as file:
         data = file.read()
-    reader = _open(data)
-    with Pages(data, reader, limits) as pages:
+    reader, password = _open(data, password)
+    with Pages(data, reader, limits, password) as pages:
         if len(pages) > limits.max_pages:
             raise DocumentTooExpensive(f"The file has {len(pages)} pages; {limits.max_pages} are allowed.")
-        texts = pages.read()
-    if not any(texts):
+        labels = pages.labels()
+        if engine is PdfEngine.DOCLING:
+            found, warnings = read_by_docling(_decrypted(reader, data), limits)
+        else:
+            outline = _outline(reader) if reader is not None else []
+            found, warnings = tuple(sections(pages.read(), outline)), pages.warnings
+    form = read_form(reader) if reader is not None else Form()
+    if not form.lines and not any(section.text for section in found):
         raise pages.reason_for_nothing()
-    outline = _outline(reader) if reader is not None else []
-    title = _title(reader) if reader is not None else None
-    return Parsed(tuple(sections(texts, outline)), pages=len(pages), title=title, warnings=pages.warnings)
+    return Parsed(
+        tuple(with_form(found, form)),
+        pages=len(pages),
+        title=_title(reader) if reader is not None else None,
+        warnings=(*warnings, *form.warnings),
+        page_labels=labels,
+    )
 
 
-def _open(data: bytes) -> pypdf.PdfReader | None:
-    """pypdf's view of the file; None where it is too damaged for that. Raises `EncryptedDocument`."""
+def _decrypted(reader: pypdf.PdfReader | None, data: bytes) -> bytes:
+    """The file without its encryption."""
+    if reader is None or not reader.is_encrypted:
+        return data
+    plain = io.BytesIO()
+    pypdf.PdfWriter(clone_from=reader).write(plain)
+    return plain.getvalue()
+
+
+def _open(data: bytes, password: str | None) -> tuple[pypdf.PdfReader | None, str | None]:
+    """pypdf's view of the file, None where it is too damaged for that; and the password that opens it, if one must.
+
+    Raises `EncryptedDocument`.
+    """
     try:
         reader = pypdf.PdfReader(io.BytesIO(data))
-        if reader.is_encrypted and not reader.decrypt(""):
-            raise EncryptedDocument
+        if not reader.is_encrypted or reader.decrypt(""):
+            password = None
+        elif password is None or not reader.decrypt(password):
+            raise locked(password)
         len(reader.pages)
     except FileNotDecryptedError:
-        raise EncryptedDocument from None
+        raise locked(password) from None
     except (EncryptedDocument, MemoryError):
         raise
     except Exception:  # pypdf meets damage with any exception; PDFium may still find the pages
-        return None
-    return reader
+        return None, password
+    return reader, password
 
 
 def _outline(reader: pypdf.PdfReader) -> list[OutlineEntry]:

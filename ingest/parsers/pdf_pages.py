@@ -17,7 +17,7 @@ from ingest.parsers.pdf_layout import Table, Text, blocks, plain
 from ingest.parsers.pdf_quality import is_garbled
 from ingest.parsers.pdf_running import without_running_lines
 from ingest.parsers.pdf_words import PageLines, read_page
-from ingest.sections import Limits
+from ingest.sections import Limits, normalise
 
 _FEW_CHARACTERS = 600  # on a page: pypdf is asked too, which takes it some milliseconds
 _MUCH_MORE = 1.3  # as many characters as PDFium has found: it has lost text
@@ -27,16 +27,19 @@ _IMAGE_SHARE = 0.5  # of the page
 _MANY_PATHS = 50  # a page without text but with so many shapes may show text that was drawn
 _MOST_OBJECTS = 2000  # that are looked at
 _NAMED_RUNS = 5
+_LONGEST_LABEL = 50
 _LIGATURES = dict(zip(range(0xFB00, 0xFB07), ("ff", "fi", "fl", "ffi", "ffl", "st", "st"), strict=True))
 
 
 class Pages:
     """The pages of one file. `read` gives the blocks of each; `warnings` tells what was not read as usual."""
 
-    def __init__(self, data: bytes, reader: pypdf.PdfReader | None, limits: Limits) -> None:
+    def __init__(
+        self, data: bytes, reader: pypdf.PdfReader | None, limits: Limits, password: str | None = None
+    ) -> None:
         self._reader = reader
         self._limits = limits
-        self._document = _open(data)
+        self._document = _open(data, password, is_readable=reader is not None)
         if self._document is None and reader is None:
             raise UnreadableDocument("The PDF is damaged and cannot be read.")
         self._count = len(self._document) if self._document is not None else 0
@@ -74,6 +77,14 @@ class Pages:
             else:
                 result.append(plain(page))
         return result
+
+    def labels(self) -> tuple[str, ...]:
+        """What the document itself calls its pages, such as "iv" or "A-3"; nothing where these are their numbers."""
+        if self._document is None:
+            return ()
+        found = [self._document.get_page_label(number)[:_LONGEST_LABEL] for number in range(self._count)]
+        labels = tuple(" ".join(normalise(label).split()) for label in found)
+        return labels if any(label not in ("", str(number)) for number, label in enumerate(labels, 1)) else ()
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -186,13 +197,23 @@ class Pages:
             raise DocumentTooExpensive("The file holds more text than is allowed.")
 
 
-def _open(data: bytes) -> pypdfium2.PdfDocument | None:
-    """PDFium's view of the file; None where it is too damaged for that. Raises `EncryptedDocument`."""
+def locked(password: str | None) -> EncryptedDocument:
+    """Why an encrypted file cannot be read."""
+    if password is None:
+        return EncryptedDocument("The file is password-protected; send it again with its password, or without one.")
+    return EncryptedDocument("The file is password-protected, and the password that came with it is wrong.")
+
+
+def _open(data: bytes, password: str | None, *, is_readable: bool) -> pypdfium2.PdfDocument | None:
+    """PDFium's view of the file; None where it is too damaged for that.
+
+    Raises `EncryptedDocument`, unless pypdf has opened it: passwords in other alphabets are encoded in several ways.
+    """
     try:
-        return pypdfium2.PdfDocument(data)
+        return pypdfium2.PdfDocument(data, password)
     except pypdfium2.PdfiumError as error:
-        if "password" in str(error).lower():
-            raise EncryptedDocument from None
+        if "password" in str(error).lower() and not is_readable:
+            raise locked(password) from None
         return None
 
 

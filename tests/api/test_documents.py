@@ -138,6 +138,7 @@ def test_a_search_tells_everything(service: Service, collection: str) -> None:
     assert len(body["passages"]) == 2
     for passage in body["passages"]:
         assert passage.keys() == {
+            "page_label",
             "document_id", "version", "chunk_id", "filename", "page", "headings", "start", "end", "text", "score",
             "scores",
         }  # fmt: skip

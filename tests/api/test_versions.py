@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 
-from tests.api.serving import Service, problem
+from tests.api.serving import Service, problem, serving, settings_in
 from tests.waiting import wait_until
 
 
@@ -131,6 +132,49 @@ def test_a_collection_is_followed(service: Service, collection: str) -> None:
                 break
     assert len(ready) == len(set(ready))
     problem(service.http.get("/events", params={"collection": "missing"}), 404)
+
+
+def test_followers_are_told_of_what_is_deleted(service: Service, collection: str) -> None:
+    """Once; nothing of what was deleted before or elsewhere; and at last that their collection is gone."""
+    earlier, kept, lost = (service.add(f"{n}.txt", f"Words {n}.", collection=collection)["id"] for n in range(3))
+    elsewhere = service.add("e.txt", f"Elsewhere than {collection}.")["id"]
+    service.http.delete(f"/documents/{earlier}")
+    with service.http.stream("GET", "/events", params={"collection": collection}) as response:
+        told = events(response)
+        for document_id in (elsewhere, lost):
+            service.http.delete(f"/documents/{document_id}")
+        assert [next(told)] == [("deleted", {"id": lost})]
+        replace(service, kept, "k.txt", "Other words.")
+        assert next(told)[0] == "document"
+        service.http.delete(f"/documents/{kept}")
+        assert ("deleted", {"id": kept}) in told
+        service.http.delete(f"/collections/{collection}")
+        *_, (name, error) = told
+        assert (name, error["error"]["code"]) == ("error", "collection_not_found")
+
+
+def test_a_document_that_is_deleted_while_it_is_followed(tmp_path: Path) -> None:
+    """Its stream ends with that."""
+    with serving(settings_in(tmp_path), worker=False) as service:
+        document_id = service.upload(("a.txt", "Words.")).json()["documents"][0]["id"]
+        with service.http.stream("GET", f"/documents/{document_id}/events") as response:
+            told = events(response)
+            assert next(told)[1]["status"] == "queued"
+            service.http.delete(f"/documents/{document_id}")
+            assert list(told) == [("deleted", {"id": document_id})]
+
+
+def test_a_near_copy_is_warned_of(service: Service, collection: str) -> None:
+    """A document that shares most of its text with another of the collection names it; its answer is not held back."""
+    text = "".join(f"Rule {n}: the lantern of tower {n * 7} is lit at {n * 3} o'clock. " for n in range(40))
+    first = service.add("rules.txt", text, collection=collection)
+    second = service.add("rules (2).txt", text.replace("tower 14", "tower 15"), collection=collection)
+    assert first["warnings"] == []
+    (warning,) = second["warnings"]
+    assert warning.startswith(f"Nearly the same as “rules.txt” ({first['id']})")
+    assert second["status"] == "ready"
+    other = service.create_collection(f"{collection}x"[-60:])
+    assert service.add("rules.txt", text, collection=other)["warnings"] == []
 
 
 def test_a_failed_document_is_tried_again(service: Service, collection: str) -> None:

@@ -25,7 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("app.client", "app.client_records", "app.folder", "app.folder_sync", "app.fetching", "app.preview"),
     (
         *("app.config", "app.cores", "app.failpoints", "app.telemetry", "app.types", "app.errors", "app.sentences"),
-        "app.media_types",
+        *("app.media_types", "app.signatures"),
     ),
 )
 

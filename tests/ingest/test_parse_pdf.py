@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
 import sample_files as files
+from pypdf import PdfWriter
 
 from app.errors import DocumentTooExpensive, EmptyDocument, EncryptedDocument, UnreadableDocument
 from app.media_types import MediaType
@@ -16,10 +19,10 @@ from ingest.sections import Limits, Parsed, assemble
 
 @pytest.fixture
 def read(tmp_path: Path):  # type: ignore[no-untyped-def]
-    def read(data: bytes, limits: Limits | None = None) -> Parsed:
+    def read(data: bytes, limits: Limits | None = None, password: str | None = None) -> Parsed:
         path = tmp_path / "file.pdf"
         path.write_bytes(data)
-        return parse(path, MediaType.PDF, limits)
+        return parse(path, MediaType.PDF, limits, password=password)
 
     return read
 
@@ -105,10 +108,44 @@ def test_outline(read) -> None:  # type: ignore[no-untyped-def]
 
 
 def test_passwords(read) -> None:  # type: ignore[no-untyped-def]
-    """An empty user password opens by itself; a real one is a clear failure."""
-    assert read(files.pdf([["Open to all."]], password="")).sections[0].text == "Open to all."
-    with pytest.raises(EncryptedDocument, match="password"):
-        read(files.pdf([["Secret."]], password="secret"))
+    """An empty user password opens by itself, whatever was sent; a real one has to be sent, and to be right."""
+    for sent in (None, "", "unneeded"):
+        parsed = read(files.pdf([["Open to all."]], password=""), password=sent)
+        assert parsed.sections[0].text == "Open to all."
+    locked = files.pdf([["Secret."]], password="secret")
+    with pytest.raises(EncryptedDocument, match="send it again with its password"):
+        read(locked)
+    with pytest.raises(EncryptedDocument, match="is wrong"):
+        read(locked, password="guess")
+    for right in ("secret", "owner"):
+        assert read(locked, password=right).sections[0].text == "Secret."
+
+
+@pytest.mark.parametrize("algorithm", ["RC4-40", "RC4-128", "AES-128", "AES-256-R5", "AES-256"])
+@pytest.mark.parametrize("password", ["secret", "Grüße", "密码"])
+def test_every_way_to_encrypt(read, algorithm: str, password: str) -> None:  # type: ignore[no-untyped-def]
+    """Each algorithm of the format is read, with a password in any alphabet that it can encode."""
+    writer = PdfWriter(clone_from=io.BytesIO(files.pdf([["Secret."]])))
+    try:
+        writer.encrypt(password, owner_password="owner", algorithm=algorithm)
+    except UnicodeEncodeError:
+        pytest.skip("no such password in this algorithm")
+    data = io.BytesIO()
+    writer.write(data)
+    assert read(data.getvalue(), password=password).sections[0].text == "Secret."
+
+
+def test_an_encrypted_attachment(tmp_path: Path) -> None:
+    """The password of a mail opens the PDFs that it has attached."""
+    message = EmailMessage()
+    message["Subject"] = "Report"
+    message.set_content("See the report.")
+    locked = files.pdf([["Fifteen days."]], password="secret")
+    message.add_attachment(locked, maintype="application", subtype="pdf", filename="report.pdf")
+    path = tmp_path / "mail.eml"
+    path.write_bytes(bytes(message))
+    assert "Fifteen" not in assemble(parse(path, MediaType.EML).sections)[0]
+    assert "Fifteen days." in assemble(parse(path, MediaType.EML, password="secret").sections)[0]
 
 
 @pytest.mark.parametrize("share", [0.01, 0.3, 0.5, 0.9])

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from app.embedding import Embedder
 from app.embedding.models import HashingEmbedder
+from app.signatures import sign
 from app.store import documents, jobs
 from app.store.blobs import BlobStore
 from app.store.chunks import VersionContent, store_chunks
@@ -34,6 +36,7 @@ class Library:
         filename: str = "note.txt",
         external_id: str | None = None,
         metadata: Mapping[str, Any] | None = None,
+        password: str | None = None,
     ) -> Accepted:
         data = content.encode() if isinstance(content, str) else content
         with self.blobs.writer(10_000_000) as writer:
@@ -47,6 +50,7 @@ class Library:
                 media_type="text/plain",
                 external_id=external_id,
                 metadata=metadata,
+                password=password,
             )
 
     def claim(self, *, owner: str = "worker", now: float | None = None, max_attempts: int = 4) -> Job | None:
@@ -66,6 +70,7 @@ class Library:
             document = documents.get_document(connection, job.document_id)
             embeddings = embedder.embed_documents(list(texts))
             content = VersionContent(document.id, job.version, "\n".join(texts), None, pieces, embeddings)
+            content = replace(content, signature=sign(content.text))
             return store_chunks(connection, document.collection_id, embedder.name, [content])
 
     def go_live(self, job: Job) -> None:

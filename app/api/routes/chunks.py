@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from app.api.dependencies import ServicesDep
 from app.api.errors import ErrorResponse
 from app.api.multipart import Form
-from app.api.receiving import named_fields, read_collection
+from app.api.receiving import named_fields, read_collection, revealed
 from app.api.schemas.documents import ChunkPreview, PreviewIn
 from app.api.streaming import unless_client_leaves
 from app.errors import InvalidRequest, UnsupportedMediaType
@@ -73,6 +73,7 @@ async def preview_chunks(request: Request, services: ServicesDep) -> ChunkPrevie
                 count_tokens=embedder.count_tokens,
                 chunk_tokens=min(tokens, embedder.max_tokens),
                 chunk_overlap_tokens=overlap,
+                password=revealed(wanted.password),
             ),
         )
     return ChunkPreview(filename=upload.filename, media_type=media_type, **found)

@@ -54,6 +54,11 @@ _UPLOAD_BODY = {
                     "collection": {"type": "string", "default": "default"},
                     "external_id": {"type": "string", "description": "Your own name for it; needs a single file."},
                     "metadata": {"type": "string", "description": "A JSON object, to filter by."},
+                    "password": {
+                        "type": "string",
+                        "format": "password",
+                        "description": "Opens encrypted PDFs; kept until they were read, and never told again.",
+                    },
                 },
             }
         },
@@ -162,6 +167,7 @@ def read_chunks(
             chunk_id=stored.chunk_id,
             ordinal=stored.chunk.ordinal,
             page=stored.chunk.page,
+            page_label=stored.chunk.page_label,
             headings=context_of(stored.chunk),
             start=stored.chunk.start,
             end=stored.chunk.end,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import suppress
 from typing import Any
 
 from fastapi import APIRouter, Response
@@ -15,12 +14,14 @@ from starlette.concurrency import run_in_threadpool
 
 from app.api.dependencies import Services, ServicesDep
 from app.api.errors import NOT_FOUND, ErrorResponse, error_body
+from app.api.receiving import revealed
 from app.api.routes.search import find_collection
-from app.api.schemas.documents import DocumentOut, VersionOut, VersionsOut
+from app.api.schemas.documents import DocumentOut, RetryIn, VersionOut, VersionsOut
 from app.api.schemas.wire import CollectionName
 from app.api.streaming import event_stream
-from app.errors import Conflict, FootnoteError
-from app.store import documents, history, jobs
+from app.errors import CollectionNotFound, Conflict, DocumentNotFound, FootnoteError
+from app.store import deletions, documents, history, jobs
+from app.store.collections import get_collection_by_id
 from app.types import Document, DocumentStatus
 
 router = APIRouter(tags=["documents"])
@@ -29,20 +30,23 @@ _POLL_SECONDS = 0.25
 _OVERLAP_SECONDS = 2.0  # a transaction may have taken so long from its clock to its commit
 _ENDS = (DocumentStatus.READY, DocumentStatus.FAILED)
 _EVENTS: dict[int | str, dict[str, Any]] = {
-    200: {"description": "`document`, as `GET /documents/{id}` has it", "content": {"text/event-stream": {}}}
+    200: {
+        "description": "`document`, as `GET /documents/{id}` has it; `deleted`, with its `id`",
+        "content": {"text/event-stream": {}},
+    }
 }
 
 
 @router.get("/documents/{document_id}/events", response_class=Response, responses={**NOT_FOUND, **_EVENTS})
 async def follow_document(document_id: str, services: ServicesDep) -> Response:
-    """Server-sent events: the document as it is, then whenever it has come further, until it is ready or failed."""
+    """Server-sent events: the document as it is, and as it goes on until it is ready, failed or deleted."""
     first = await run_in_threadpool(_read, services, document_id)
     return event_stream(_until_the_end(services, first))
 
 
 @router.get("/events", response_class=Response, responses={**NOT_FOUND, **_EVENTS})
 async def follow_collection(services: ServicesDep, collection: CollectionName = "default") -> Response:
-    """Server-sent events: every document of the collection that comes or changes from now on, until you leave."""
+    """Server-sent events: every document of the collection that comes, changes or goes from now on."""
     found = await find_collection(services, collection)
     return event_stream(_changes(services, found.id, time.time()))
 
@@ -52,13 +56,14 @@ async def follow_collection(services: ServicesDep, collection: CollectionName = 
     status_code=202,
     responses={**NOT_FOUND, 409: {"model": ErrorResponse, "description": "It has not failed"}},
 )
-def retry(document_id: str, services: ServicesDep) -> DocumentOut:
-    """Try a failed document again, from the stage that failed."""
+def retry(document_id: str, services: ServicesDep, body: RetryIn | None = None) -> DocumentOut:
+    """Try a failed document again, from the stage that failed; one that is encrypted needs its password once more."""
+    password = revealed(body.password) if body else None
     with services.core.database.write() as connection:
         document = documents.get_document(connection, document_id)
         if document.status is not DocumentStatus.FAILED:
             raise Conflict(f"The document has not failed: it is {document.status.value}.")
-        jobs.revive(connection, document.id, document.version, time.time())
+        jobs.revive(connection, document.id, document.version, time.time(), password=password)
         return DocumentOut.of(documents.get_document(connection, document_id))
 
 
@@ -93,20 +98,32 @@ async def _until_the_end(services: Services, document: Document) -> AsyncGenerat
         await asyncio.sleep(_POLL_SECONDS)
         try:
             document = await run_in_threadpool(_read, services, document.id)
-        except FootnoteError as error:  # deleted, or the database is out of reach
-            yield format_sse_event(event="error", data_str=to_json(error_body(error)).decode())
+        except DocumentNotFound:
+            yield _deleted([document.id])
+            return
+        except FootnoteError as error:  # the database is out of reach
+            yield _failed(error)
             return
 
 
 async def _changes(services: Services, collection_id: str, since: float) -> AsyncGenerator[bytes, None]:
     told: dict[str, Document] = {}  # of the last moment: its changes may not all have been there to be seen
+    gone: dict[str, float] = {}  # likewise
     while True:
-        with suppress(FootnoteError):  # it may be back in a moment
-            found = await run_in_threadpool(_changed, services, collection_id, since)
-            if new := [document for document in found if told.get(document.id) != document]:
-                yield _encoded(new)
-            told = {document.id: document for document in found}
-            since = max([since, *(document.updated_at.timestamp() - _OVERLAP_SECONDS for document in found)])
+        try:
+            found, deleted = await run_in_threadpool(_changed, services, collection_id, since)
+        except CollectionNotFound as error:
+            yield _failed(error)
+            return
+        except FootnoteError:  # it may be back in a moment
+            found, deleted = list(told.values()), gone
+        if new := [document for document in found if told.get(document.id) != document]:
+            yield _encoded(new)
+        if lost := [document_id for document_id in deleted if document_id not in gone]:
+            yield _deleted(lost)
+        told, gone = {document.id: document for document in found}, deleted
+        times = [*(document.updated_at.timestamp() for document in found), *deleted.values()]
+        since = max([since, *(each - _OVERLAP_SECONDS for each in times)])
         await asyncio.sleep(_POLL_SECONDS)
 
 
@@ -115,12 +132,25 @@ def _read(services: Services, document_id: str) -> Document:
         return documents.get_document(connection, document_id)
 
 
-def _changed(services: Services, collection_id: str, since: float) -> list[Document]:
+def _changed(services: Services, collection_id: str, since: float) -> tuple[list[Document], dict[str, float]]:
     with services.core.database.read() as connection:
-        return documents.changed_since(connection, collection_id, since)
+        get_collection_by_id(connection, collection_id)
+        changed = documents.changed_since(connection, collection_id, since)
+        return changed, deletions.deleted_since(connection, collection_id, since)
 
 
 def _encoded(changed: Sequence[Document]) -> bytes:
     return b"".join(
         format_sse_event(event="document", data_str=DocumentOut.of(document).model_dump_json()) for document in changed
     )
+
+
+def _deleted(document_ids: Sequence[str]) -> bytes:
+    return b"".join(
+        format_sse_event(event="deleted", data_str=to_json({"id": document_id}).decode())
+        for document_id in document_ids
+    )
+
+
+def _failed(error: FootnoteError) -> bytes:
+    return format_sse_event(event="error", data_str=to_json(error_body(error)).decode())

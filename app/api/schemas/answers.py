@@ -70,6 +70,7 @@ class CitationOut(Wire):
     end: int
     quote: str
     score: float
+    page_label: str | None
 
     @classmethod
     def of(cls, citation: Citation) -> Self:

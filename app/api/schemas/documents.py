@@ -5,10 +5,16 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import ConfigDict, Field, JsonValue, SecretStr, StringConstraints
 
 from app.api.schemas.wire import ChunkOverlapTokens, ChunkTokens, CollectionName, Wire, fields_of
 from app.types import Document, DocumentStatus, Version
+
+LONGEST_PASSWORD = 255  # characters; a PDF's has 127 bytes at most
+
+
+# That opens a file; kept until the file was read, and never told again.
+Password = Annotated[SecretStr, Field(max_length=LONGEST_PASSWORD)]
 
 
 class Progress(Wire):
@@ -118,8 +124,15 @@ class UrlIn(Wire):
     collection: CollectionName = "default"
     external_id: str | None = Field(None, max_length=255)
     metadata: dict[str, JsonValue] | None = None
+    password: Password | None = None
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"url": "https://example.org/report.pdf"}]})
+
+
+class RetryIn(Wire):
+    """What another try may need."""
+
+    password: Password | None = None
 
 
 class DocumentText(Wire):
@@ -159,6 +172,7 @@ class PreviewedChunk(Wire):
 
     ordinal: int
     page: int | None
+    page_label: str | None
     headings: list[str]
     start: int
     end: int
@@ -184,6 +198,7 @@ class PreviewIn(Wire):
     collection: CollectionName = "default"
     chunk_tokens: ChunkTokens | None = None
     chunk_overlap_tokens: ChunkOverlapTokens | None = None
+    password: Password | None = None
 
 
 class ChunkPreview(Wire):

@@ -29,6 +29,7 @@ class PassageOut(Wire):
     chunk_id: str
     filename: str
     page: int | None
+    page_label: str | None
     headings: list[str]
     start: int
     end: int
@@ -39,8 +40,8 @@ class PassageOut(Wire):
     @classmethod
     def of(cls, passage: Passage) -> Self:
         scores = ScoresOut(dense=passage.scores.dense, lexical=passage.scores.lexical, rerank=passage.scores.rerank)
-        fields = fields_of(passage, "headings", "header", "scores", "page_breaks")
-        return cls(**fields, headings=context_of(passage), scores=scores)
+        fields = fields_of(passage, "headings", "header", "scores", "page_breaks", "page_labels")
+        return cls(**fields, page_label=passage.page_label, headings=context_of(passage), scores=scores)
 
 
 class SearchIn(Wire):
