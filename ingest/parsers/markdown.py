@@ -44,7 +44,7 @@ _INLINE = re.compile(
 )
 # A single line break within a paragraph is a space; before a list item, a row, a quote or an indented block it stays.
 _SOFT_BREAK = re.compile(r"\n(?<=[^\s|]\n)(?<!\\\n)(?=[^\s|>#=+*-])(?!\d{1,9}[.)][ \t])(?![^\n]{0,300}\|)")
-_WIDE = re.compile(r"(?<=[\u3000-\u30ff\u3400-\u9fff\uff00-\uffef]) (?=[\u3000-\u30ff\u3400-\u9fff\uff00-\uffef])")
+_WIDE = re.compile(r" (?<=[\u3000-\u30ff\u3400-\u9fff\uff00-\uffef] )(?=[\u3000-\u30ff\u3400-\u9fff\uff00-\uffef])")
 
 
 def parse_markdown(source: Source, limits: Limits) -> Parsed:
