@@ -137,8 +137,14 @@ def _distance(a: str, b: str) -> int:
     return int(before[-1])
 
 
-def make_pdf(documents: Sequence[SourceDocument], language: str, font: str, columns: int) -> MadePdf:
-    """Title and text of each document, one after the other; a table on every other page, a footnote on each."""
+def make_pdf(
+    documents: Sequence[SourceDocument], language: str, font: str, columns: int, *, tables_differ: bool = False
+) -> MadePdf:
+    """Title and text of each document, one after the other; a table on every other page, a footnote on each.
+
+    `tables_differ`: the page's number is added to the numbers of its table, so that only its header row stands on
+    other pages, too.
+    """
     buffer = io.BytesIO()
     canvas = Canvas(buffer, pagesize=A4, invariant=True)
     made = MadePdf(b"")
@@ -152,7 +158,8 @@ def make_pdf(documents: Sequence[SourceDocument], language: str, font: str, colu
         printed: list[str] = []
         y = A4[1] - _MARGIN
         if number % 2:
-            y = _table(canvas, _TABLES[language], font, y, printed, made.rows)
+            table = _plus(_TABLES[language], number) if tables_differ else _TABLES[language]
+            y = _table(canvas, table, font, y, printed, made.rows)
         canvas.setFont(font, _SIZE)
         fit = int((y - _MARGIN - 30) / _LEADING)
         for column in range(columns):
@@ -188,6 +195,10 @@ def _broken(text: str, font: str, width: float) -> list[str]:
             lines.append("")
         lines[-1] += character
     return [line.strip() for line in lines]
+
+
+def _plus(cells: list[list[str]], number: int) -> list[list[str]]:
+    return [[str(int(cell) + number) if cell.isdigit() else cell for cell in row] for row in cells]
 
 
 def _table(canvas: Canvas, cells: list[list[str]], font: str, y: float, printed: list[str], rows: list[str]) -> float:
