@@ -52,7 +52,7 @@ bench: $(STAMP) ## Run the benchmarks on question sets: DATA=folder, ONLY=name f
 	@$(BIN)/python -m benchmarks --data "$(DATA)" $(if $(ONLY),--only $(ONLY))
 
 clean: ## Remove what these commands have made, the demo's data included
-	rm -rf $(VENV) $(VENV_VLLM) .venv-peers .demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz
+	rm -rf $(VENV) $(VENV_VLLM) .venv-peers .venv-readers .demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 $(STAMP): pyproject.toml

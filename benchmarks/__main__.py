@@ -1,6 +1,6 @@
 """Run the benchmarks: `python -m benchmarks --data DIR [--only NAME]… [--quick]`.
 
-The long ones, `scale` and `peers`, run only when they are named.
+The long ones, `scale` and `peers`, and `readers` and `bulk` run only when they are named.
 """
 
 from __future__ import annotations
@@ -14,10 +14,14 @@ from pathlib import Path
 
 from benchmarks import (
     answers,
+    bulk,
     fidelity,
+    hostile,
     ingestion,
     latency,
+    parsing,
     peers,
+    readers,
     retrieval,
     sandbox,
     scale,
@@ -32,10 +36,13 @@ _BENCHMARKS = {
     "fidelity": fidelity.run,
     "ingestion": ingestion.run,
     "sandbox": sandbox.run,
+    "parsing": parsing.run,
+    "hostile": hostile.run,
     "latency": latency.run,
     "upload_memory": upload_memory.run,
     "verification": verification.run,
 }
+_NAMED = {"readers": readers.run, "bulk": bulk.run}
 _LONG = {"scale": (scale.run, scale.SIZES), "peers": (peers.run, peers.SIZES)}
 
 
@@ -44,7 +51,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder with qa/NAME.docs.jsonl and qa/NAME.qa.jsonl")
     parser.add_argument(
-        "--only", action="append", choices=[*_BENCHMARKS, *_LONG], help="repeatable; default: all but the long ones"
+        "--only",
+        action="append",
+        choices=[*_BENCHMARKS, *_NAMED, *_LONG],
+        help="repeatable; default: all but the long ones",
     )
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results", help="folder for NAME.json")
     parser.add_argument("--quick", action="store_true", help="on little data, to see that it works; nothing is saved")
@@ -65,8 +75,8 @@ def main() -> int:
 
 
 def _run(name: str, arguments: argparse.Namespace) -> Result:
-    if name in _BENCHMARKS:
-        return _BENCHMARKS[name](arguments.data, quick=arguments.quick)
+    if name not in _LONG:
+        return (_BENCHMARKS | _NAMED)[name](arguments.data, quick=arguments.quick)
     cache = arguments.cache or Path(tempfile.gettempdir()) / "footnote-benchmarks"
     run, sizes = _LONG[name]
     return run(arguments.data, quick=arguments.quick, cache=cache, sizes=arguments.sizes or sizes)

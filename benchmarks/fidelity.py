@@ -46,7 +46,7 @@ _TABLES = {
 
 
 @dataclass
-class _Made:
+class MadePdf:
     """A PDF that was made, what is printed on each of its pages in the order of reading, and the rows of its tables."""
 
     pdf: bytes
@@ -58,31 +58,40 @@ def run(data: Path, *, quick: bool) -> Result:
     """Paragraphs of XQuAD in both languages, in one and two columns, with a table, footnotes, a header and numbers."""
     rows: list[Row] = []
     details: dict[str, Any] = {}
-    fonts = {"en": "Helvetica", "zh": _register("STSong-Light")}
+    fonts = printing_fonts()
     drawable = {"en": "Helvetica", "zh": _chinese_font()}
     count = 12 if quick else 60
     for language in ("en", "zh"):
-        # Helvetica has the letters of Western Europe only.
-        known = "cp1252" if language == "en" else "utf-8"
-        every = read_documents(data, f"xquad_{language}")
-        documents = [each for each in every if each.text.encode(known, "ignore").decode(known) == each.text][:count]
+        documents = printable_documents(data, language)[:count]
         for columns in (1, 2):
             what = f"{language}, {columns} column{'s' if columns > 1 else ''}"
-            made = _make(documents, language, fonts[language], columns)
+            made = make_pdf(documents, language, fonts[language], columns)
             rows += _measure(f"{what}, digital", made, _MAX_ERROR_DIGITAL, details)
             font = drawable[language]
             if ocr.is_installed() and font:
-                short = _make(documents[: 6 if quick else 12], language, font, columns)
+                short = make_pdf(documents[: 6 if quick else 12], language, font, columns)
                 for degrees in (0, 90, 180):
                     turned = f", turned by {degrees}°" if degrees else ""
-                    scan = _Made(_scanned(short.pdf, degrees), short.pages, short.rows)
+                    scan = MadePdf(_scanned(short.pdf, degrees), short.pages, short.rows)
                     rows += _measure(f"{what}, OCR of {_DPI} dpi{turned}", scan, _MAX_ERROR_OCR, details)
                     if columns == 2 or quick:
                         break
     return Result(rows, details)
 
 
-def _measure(what: str, made: _Made, most: float, details: dict[str, Any]) -> Iterator[Row]:
+def printing_fonts() -> dict[str, str]:
+    """Names of fonts by language; they are known to every reader and not part of the file."""
+    return {"en": "Helvetica", "zh": _register("STSong-Light")}
+
+
+def printable_documents(data: Path, language: str) -> list[SourceDocument]:
+    """Paragraphs that the font of the language has all letters of: Helvetica those of Western Europe only."""
+    known = "cp1252" if language == "en" else "utf-8"
+    every = read_documents(data, f"xquad_{language}")
+    return [each for each in every if each.text.encode(known, "ignore").decode(known) == each.text]
+
+
+def _measure(what: str, made: MadePdf, most: float, details: dict[str, Any]) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "made.pdf"
         path.write_bytes(made.pdf)
@@ -128,11 +137,17 @@ def _distance(a: str, b: str) -> int:
     return int(before[-1])
 
 
-def _make(documents: Sequence[SourceDocument], language: str, font: str, columns: int) -> _Made:
-    """Title and text of each document, one after the other; a table on every other page, a footnote on each."""
+def make_pdf(
+    documents: Sequence[SourceDocument], language: str, font: str, columns: int, *, tables_differ: bool = False
+) -> MadePdf:
+    """Title and text of each document, one after the other; a table on every other page, a footnote on each.
+
+    `tables_differ`: the page's number is added to the numbers of its table, so that only its header row stands on
+    other pages, too.
+    """
     buffer = io.BytesIO()
     canvas = Canvas(buffer, pagesize=A4, invariant=True)
-    made = _Made(b"")
+    made = MadePdf(b"")
     width = (A4[0] - 2 * _MARGIN - 18 * (columns - 1)) / columns
     lines = [line for each in documents for line in _lines(each, font, width)]
     while lines:
@@ -143,7 +158,8 @@ def _make(documents: Sequence[SourceDocument], language: str, font: str, columns
         printed: list[str] = []
         y = A4[1] - _MARGIN
         if number % 2:
-            y = _table(canvas, _TABLES[language], font, y, printed, made.rows)
+            table = _plus(_TABLES[language], number) if tables_differ else _TABLES[language]
+            y = _table(canvas, table, font, y, printed, made.rows)
         canvas.setFont(font, _SIZE)
         fit = int((y - _MARGIN - 30) / _LEADING)
         for column in range(columns):
@@ -179,6 +195,10 @@ def _broken(text: str, font: str, width: float) -> list[str]:
             lines.append("")
         lines[-1] += character
     return [line.strip() for line in lines]
+
+
+def _plus(cells: list[list[str]], number: int) -> list[list[str]]:
+    return [[str(int(cell) + number) if cell.isdigit() else cell for cell in row] for row in cells]
 
 
 def _table(canvas: Canvas, cells: list[list[str]], font: str, y: float, printed: list[str], rows: list[str]) -> float:

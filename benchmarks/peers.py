@@ -10,7 +10,6 @@ vector in, ten rows with their texts out. So Footnote's own figures here are wit
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.environments import python_with
 from benchmarks.peer_damage import flip_bits, kill_while_writing
 from benchmarks.peer_process import run_trial
 from benchmarks.processes import bytes_under
@@ -29,8 +29,6 @@ from benchmarks.vectors import TEXTS, Corpus, open_corpus
 
 SIZES = (100_000,)
 ENGINES = ("footnote", "faiss", "lancedb", "chroma", "txtai", "milvus-lite")
-_ROOT = Path(__file__).resolve().parent.parent
-_REQUIREMENTS = Path(__file__).parent / "peers-requirements.txt"
 _DAMAGED_ROWS = 10_000  # of the folders that are damaged: many copies are made of them
 _ADDED_ROWS = 20_000  # that may be added
 _QUICK_TEXTS, _QUICK_ROWS = 2000, 4000
@@ -40,7 +38,7 @@ _KILLS, _FLIPS = (5, 2), (8, 2)  # times; when it has to be quick
 def run(data: Path, *, quick: bool, cache: Path, sizes: Sequence[int] = SIZES) -> Result:
     """All engines for every size."""
     corpus = open_corpus(data, cache, most_texts=_QUICK_TEXTS if quick else TEXTS)
-    python = peers_python()
+    python = python_with("peers")
     measured: dict[str, Any] = {}
     for size in (_QUICK_ROWS,) if quick else sizes:
         work = cache / f"peers-{size}"
@@ -58,22 +56,6 @@ def run(data: Path, *, quick: bool, cache: Path, sizes: Sequence[int] = SIZES) -
             shutil.rmtree(work, ignore_errors=True)
     rows = [row for size, found in measured.items() for row in _rows(int(size), found)]
     return Result(rows, {"real_texts": len(corpus.texts), "versions": _versions(python), "sizes": measured})
-
-
-def peers_python() -> str:
-    """The interpreter of the peers' environment; made where it is not there."""
-    folder = Path(os.environ.get("FOOTNOTE_PEERS_VENV", _ROOT / ".venv-peers"))
-    python, stamp = folder / "bin" / "python", folder / ".installed"
-    if not stamp.exists():
-        if not python.exists():
-            subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        lines = [line.partition("#")[0].strip() for line in _REQUIREMENTS.read_text().splitlines()]
-        if subprocess.run([*pip, "-r", str(_REQUIREMENTS)], stdout=sys.stderr).returncode:
-            for line in filter(None, lines):  # one that does not install must not take the others with it
-                subprocess.run([*pip, line], stdout=sys.stderr)
-        stamp.touch()
-    return str(python)
 
 
 def _write_rows(corpus: Corpus, folder: Path, count: int) -> Path:

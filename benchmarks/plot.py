@@ -1,6 +1,7 @@
-"""Draw how search time, memory and disk grow with the number of chunks, from the numbers of `scale`.
+"""Draw how search time, memory and disk grow with the number of chunks, and what a worker did when.
 
-.venv-peers/bin/python -m benchmarks.plot       # benchmarks/results/scale.json → benchmarks/results/scale.svg
+.venv-peers/bin/python -m benchmarks.plot             # benchmarks/results/scale.json → benchmarks/results/scale.svg
+.venv-peers/bin/python -m benchmarks.plot parsing     # … parsing.json → … parsing.svg
 """
 
 from __future__ import annotations
@@ -14,29 +15,49 @@ from typing import Any
 
 _RESULTS = Path(__file__).parent / "results"
 _MILLION = 1e6
+_COLOURS = {"parse": "tab:blue", "chunk": "tab:green", "embed": "tab:orange", "store": "tab:red"}
 
 
 def main() -> None:
     """Needs matplotlib alone, so that it runs in the peers' environment."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--numbers", type=Path, default=_RESULTS / "scale.json")
-    parser.add_argument("--output", type=Path, default=_RESULTS / "scale.svg")
+    parser.add_argument("name", nargs="?", choices=["scale", "parsing"], default="scale")
+    parser.add_argument("--folder", type=Path, default=_RESULTS, help="of NAME.json and NAME.svg")
     arguments = parser.parse_args()
-    record = json.loads(arguments.numbers.read_text("utf-8"))
+    record = json.loads((arguments.folder / f"{arguments.name}.json").read_text("utf-8"))
     matplotlib: Any = importlib.import_module("matplotlib")
     matplotlib.use("svg")
     matplotlib.rcParams["svg.hashsalt"] = "footnote"  # the same numbers make the same file
     pyplot: Any = importlib.import_module("matplotlib.pyplot")
+    figure = (_growth if arguments.name == "scale" else _timeline)(pyplot, record["details"])
+    figure.suptitle(f"{record['machine']['processor']}, {record['machine']['cores']} cores, {record['when'][:10]}")
+    figure.savefig(arguments.folder / f"{arguments.name}.svg", metadata={"Date": None})
+
+
+def _growth(pyplot: Any, details: Mapping[str, Any]) -> Any:
     figure, axes = pyplot.subplots(1, 3, figsize=(13, 4), layout="constrained")
-    sizes = record["details"]["sizes"]
+    sizes = details["sizes"]
     for panel, (title, lines) in zip(axes, _panels(sizes).items(), strict=True):
         for label, values in lines.items():
             panel.plot([int(size) for size in sizes], values, marker="o", label=label)
         panel.set(title=title, xlabel="chunks", xscale="log", yscale="log")
         panel.grid(visible=True, alpha=0.3)
         panel.legend(frameon=False, fontsize="small")
-    figure.suptitle(f"{record['machine']['processor']}, {record['machine']['cores']} cores, {record['when'][:10]}")
-    figure.savefig(arguments.output, metadata={"Date": None})
+    return figure
+
+
+def _timeline(pyplot: Any, details: Mapping[str, Any]) -> Any:
+    """A line a thread of the worker; a bar from start to end of what it did."""
+    events = details["timeline"]["events"]
+    threads = sorted({thread for _, thread, _, _ in events})
+    figure, axis = pyplot.subplots(figsize=(13, 1 + 0.4 * len(threads)), layout="constrained")
+    for stage, colour in _COLOURS.items():
+        for row, thread in enumerate(threads):
+            bars = [(start, end - start) for name, by, start, end in events if (name, by) == (stage, thread)]
+            axis.broken_barh(bars, (row - 0.4, 0.8), color=colour, label=stage if row == 0 else None)
+    axis.set(xlabel="seconds", yticks=range(len(threads)), yticklabels=threads)
+    axis.legend(frameon=False, fontsize="small", loc="upper right")
+    return figure
 
 
 def _panels(sizes: Mapping[str, Any]) -> dict[str, dict[str, Sequence[float]]]:

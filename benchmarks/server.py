@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.datasets import SourceDocument
 
+_ROOT = Path(__file__).resolve().parent.parent
 _HOST = "127.0.0.1"
 _READY_SECONDS = 180
 _STOP_SECONDS = 30
@@ -102,17 +104,32 @@ class Server:
         deadline = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > deadline:
-                raise BenchmarkError(f"Still waiting after {seconds:.0f} s. The server's log ends:\n{self._log_end()}")
+                raise BenchmarkError(
+                    f"Still waiting after {seconds:.0f} s. The server's log ends:\n{self.log()[-2000:]}"
+                )
             time.sleep(pause_seconds)
 
     @contextmanager
-    def worker(self, settings: Mapping[str, str] | None = None) -> Iterator[None]:
-        """A worker beside a server that was started without one."""
-        with _process(["-m", "ingest", "worker"], self._folder, settings):
-            yield
+    def worker(self, settings: Mapping[str, str] | None = None, *, log: str = "log") -> Iterator[int]:
+        """A worker beside the server, with or without one of its own; its process id."""
+        with _process(["-m", "ingest", "worker"], self._folder, settings, log=log) as process:
+            yield process.pid
 
-    def _log_end(self) -> str:
-        return (self._folder / "log").read_text(encoding="utf-8", errors="replace")[-2000:]
+    @contextmanager
+    def traced_worker(self) -> Iterator[tuple[int, Path]]:
+        """The same, with its process id and the file in which it notes what it does (`benchmarks.traced_worker`)."""
+        events = self._folder / "events"
+        with _process(["-m", "benchmarks.traced_worker", str(events)], self._folder) as process:
+            yield process.pid, events
+
+    def worker_pid(self) -> int:
+        """Of the worker that the server has started itself."""
+        children = psutil.Process(self.pid).children()
+        return next(each.pid for each in children if "ingest" in each.cmdline())
+
+    def log(self, name: str = "log") -> str:
+        """All that the server and its workers have said, or a process that was given a log of its own."""
+        return (self._folder / name).read_text(encoding="utf-8", errors="replace")
 
 
 @contextmanager
@@ -140,18 +157,19 @@ def running_server(*, worker: bool = True, settings: Mapping[str, str] | None = 
 
 @contextmanager
 def _process(
-    arguments: list[str], folder: Path, settings: Mapping[str, str] | None = None
+    arguments: list[str], folder: Path, settings: Mapping[str, str] | None = None, *, log: str = "log"
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A Python process that knows no settings but these, stopped in order at the end."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("FOOTNOTE_")}
     environment |= {"FOOTNOTE_DATA_DIR": str(folder / "data"), "HF_HUB_OFFLINE": "1", **(settings or {})}
-    with (folder / "log").open("ab") as log:
+    environment["PYTHONPATH"] = str(_ROOT)  # this checkout is measured, whatever is installed
+    with (folder / log).open("ab") as output:
         process = subprocess.Popen(
             [sys.executable, *arguments],
             cwd=folder,  # a `.env` of the project is not the benchmark's
             env=environment,
             stdin=subprocess.DEVNULL,
-            stdout=log,
+            stdout=output,
             stderr=subprocess.STDOUT,
         )
     try:

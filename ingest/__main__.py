@@ -27,6 +27,8 @@ from ingest.worker import Worker
 
 logger = logging.getLogger(__name__)
 _READ_BYTES = 1024 * 1024
+# On a machine that both share, whoever searches comes first; of the rest the worker still has all.
+_NICE = 10
 cli = typer.Typer(no_args_is_help=True, add_completion=False)
 
 
@@ -42,6 +44,8 @@ def worker(
     """Ingest documents until stopped (SIGTERM, Ctrl-C). Several may run at once."""
     settings = Settings()
     configure_logging(settings.log_level)
+    if hasattr(os, "nice"):  # not on Windows
+        os.nice(_NICE)  # before there are threads and parsers, which are as patient
     with (
         build_core(settings) as core,
         ParserPool(

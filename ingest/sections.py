@@ -16,15 +16,23 @@ HIDDEN_CHARACTERS = "Invisible characters were removed."  # a warning
 
 _MAX_COLUMNS_COVERED = 50  # by one cell
 
-_LINE_BREAK = re.compile("\r\n|[\r\v\f\x85\u2028\u2029]")
-_CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f]")
+_CONTROLS = "\x00-\x08\x0e-\x1f\x7f-\x9f"
 # Zero-width, bidirectional, and tag characters: invisible to a reader, so nothing that he would expect to be read.
-_INVISIBLE = re.compile(
-    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufeff\uffa0"
-    "\ufff9-\ufffb\U000e0000-\U000e007f]"
+_INVISIBLES = (
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufeff\uffa0"
+    "\ufff9-\ufffb\U000e0000-\U000e007f"
 )
+_LINE_BREAK = re.compile("\r\n|[\r\v\f\x85\u2028\u2029]")
+_NOT_KEPT = re.compile(f"[{_CONTROLS}{_INVISIBLES}]")
+_INVISIBLE = re.compile(f"[{_INVISIBLES}]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_ASCII = {code: None for code in (*range(32), 127) if chr(code) not in "\t\n"} | dict.fromkeys(b"\r\v\f", "\n")
+_VISIBLE = re.compile(rf"[^\s{_CONTROLS}{_INVISIBLES}]")
+# To know by the set of its characters what a text needs is several times as fast as to search it for each of them.
+_CHARACTERS = "".join(map(chr, (*range(0x10000), *range(0xE0000, 0xE0080))))
+_LINE_BREAKS = frozenset("\r\v\f\x85\u2028\u2029")
+_SURROGATES = frozenset(_SURROGATE.findall(_CHARACTERS))
+_NOT_KEPT_SET = frozenset(_NOT_KEPT.findall(_CHARACTERS)) - _LINE_BREAKS
+_SPACES = frozenset(re.findall(r"[^\S\n]", _CHARACTERS))
 _DEEPEST_TABLE = 20  # tables in tables: those below are text of the cell around them, or closing them takes for ever
 _BLANK_LINES = re.compile("\n{3,}")
 
@@ -87,20 +95,25 @@ def normalise(text: str) -> str:
     Newlines become `\\n`; controls, zero-width, bidirectional and tag characters go; lone surrogates become U+FFFD;
     spaces at line ends and more than one blank line go. No compatibility normalisation: people want their own text.
     """
-    if text.isascii():
-        # The same as below, ten times as fast.
-        text = text.replace("\r\n", "\n").translate(_ASCII)
-        untidy = " \n" in text or "\t\n" in text or text[-1:].isspace()
-    else:
-        text = _INVISIBLE.sub("", _CONTROL.sub("", _LINE_BREAK.sub("\n", text)))
+    characters = set(text)
+    if not characters.isdisjoint(_LINE_BREAKS):
+        text = _LINE_BREAK.sub("\n", text)
+    if not characters.isdisjoint(_NOT_KEPT_SET):
+        text = _NOT_KEPT.sub("", text)
+    if not characters.isdisjoint(_SURROGATES):
         text = _SURROGATE.sub("\ufffd", text)
-        untidy = True
-    if untidy:
+    text = text.strip("\n")
+    if text[-1:].isspace() or any(f"{space}\n" in text for space in characters & _SPACES):
         # By lines, because a pattern for "spaces before a newline" takes quadratic time on a long run of spaces.
         text = "\n".join([line.rstrip() for line in text.split("\n")])
     if "\n\n\n" in text:
         text = _BLANK_LINES.sub(PARAGRAPH_BREAK, text)
     return text.strip("\n")
+
+
+def is_blank(text: str) -> bool:
+    """Whether nothing that can be seen would be left of the text."""
+    return _VISIBLE.search(text) is None
 
 
 def hides_characters(text: str) -> bool:

@@ -27,6 +27,7 @@ _DIMENSIONS, _FEWER_DIMENSIONS = 64, 32
 _QUERY_PROMPTS, _DOCUMENT_PROMPTS = ("query",), ("document", "passage", "corpus")
 _SMALL_PARAMETERS = 50_000_000
 _QUERIES_PER_THREAD = 5
+_COUNTED_AT_ONCE = 1024  # texts: the tokens of a whole book, each with its place, would take a gigabyte
 _MOST_PASSES = 4  # each keeps the activations of a batch, and a core more speeds each of them up too
 # SHA-256 of the weights, as published with sentence-transformers/all-MiniLM-L6-v2.
 _BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -75,8 +76,11 @@ class SentenceTransformerEmbedder:
         return self._encode(texts, self._model.encode_query, _QUERY_PROMPTS, threads)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [len(encoding) for encoding in encodings]
+        counts: list[int] = []
+        for at in range(0, len(texts), _COUNTED_AT_ONCE):
+            part = list(texts[at : at + _COUNTED_AT_ONCE])
+            counts += map(len, self._tokenizer.encode_batch_fast(part, add_special_tokens=False))
+        return counts
 
     def coverage(self, text: str) -> float:
         ids = self._tokenizer.encode(text, add_special_tokens=False).ids

@@ -26,7 +26,7 @@ from ingest.parsers.pdf import parse_pdf
 from ingest.parsers.pptx import parse_pptx
 from ingest.parsers.text import parse_text
 from ingest.parsers.xlsx import parse_xlsx
-from ingest.sections import HIDDEN_CHARACTERS, Limits, Parsed, Source, hides_characters, normalise
+from ingest.sections import HIDDEN_CHARACTERS, Limits, Parsed, Source, hides_characters, is_blank
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ def parse(
         raise UnreadableDocument(f"There is no parser for {media_type}; {READABLE}.")
     try:
         parsed = parser(source, limits or Limits())
-        if not any(normalise(section.text).strip() for section in parsed.sections):
+        if all(is_blank(section.text) for section in parsed.sections):
             raise EmptyDocument
     except IngestionError:
         raise

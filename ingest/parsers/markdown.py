@@ -1,7 +1,8 @@
 """Markdown: headings become the path, marks of emphasis and links become plain text, code and tables stay.
 
 Read by patterns over the whole text, not line by line: tens of megabytes a second. Each pattern is bounded, so that no
-input makes it slow.
+input makes it slow. What begins a line is looked for by the line break before it, which is found at once where `^` is
+tried at every character; so every part of the text begins with one.
 """
 
 from __future__ import annotations
@@ -14,21 +15,21 @@ from ingest.sections import HIDDEN_CHARACTERS, Limits, Parsed, SectionBuilder, S
 
 _FRONT_MATTER = re.compile(r"---[ \t]*\n(.{0,20000}?\n)(?:---|\.\.\.)[ \t]*(?:\n|$)", re.S)
 _FRONT_TITLE = re.compile(r"^title:[ \t]*[\"']?(.{1,500}?)[\"']?[ \t]*$", re.M)
-_FENCE = re.compile(r"^[ ]{0,3}(`{3,}|~{3,})[^\n`]*\n", re.M)
-_HEADING = re.compile(
-    r"^[ ]{0,3}(?P<marks>#{1,6})[ \t]+(?P<title>[^\n]+)$"
-    r"|^(?P<underlined>(?![ \t]*(?:[-*+>|#]|\d+[.)]))[^\n|]{1,200})\n[ ]{0,3}(?P<line>=+|-{2,})[ \t]*$",
-    re.M,
-)
-_CLOSING_MARKS = re.compile(r"[ \t]+#+[ \t]*$")
+_FENCE = re.compile(r"\n[ ]{0,3}(`{3,}|~{3,})[^\n`]*(?=\n)")
+_MARKED = r"[ ]{0,3}(?P<marks>#{1,6})[ \t]+(?P<title>[^\n]+)"
+_UNDERLINED = r"(?P<underlined>(?![ \t]*(?:[-*+>|#]|\d+[.)]))[^\n|]{1,200})\n[ ]{0,3}(?P<line>=+|-{2,})[ \t]*$"
+_LINE_BELOW = re.compile(r"\n[ ]{0,3}(?:=+|-{2,})[ \t]*$", re.M)
+_HEADING = re.compile(rf"\n(?:{_MARKED}|{_UNDERLINED})", re.M)
+_MARKED_HEADING = re.compile(rf"\n{_MARKED}")  # which do not need every line to be read
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.S)
 _UNSEEN = re.compile(r"<(script|style)\b[^>]{0,1000}>.*?(?:</\1\s*>|\Z)", re.S | re.I)
-_TABLE_RULE = re.compile(r"^[ \t]*\|?[ \t]*:?-{2,}:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*\n", re.M)
-_TABLE_ROW = re.compile(r"^[ \t]*\|([^\n]*\|)[ \t]*$", re.M)
+_TABLE_RULE = re.compile(r"\n[ \t]*(?:\|[ \t]*)?:?-{2,}:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*(?:\|[ \t]*)?$", re.M)
+_TABLE_ROW = re.compile(r"\n[ \t]*\|([^\n]*\|)[ \t]*$", re.M)
 _CELL_BORDER = re.compile(r"[ \t]{0,50}(?<!\\)\|[ \t]{0,50}")
-_DEFINITION = re.compile(r"^[ ]{0,3}\[[^\]\n]{1,200}\]:[ \t]*\S[^\n]*$", re.M)
-_RULE = re.compile(r"^[ ]{0,3}([-*_])(?:[ \t]{0,10}\1){2,}[ \t]*$", re.M)
-_QUOTE = re.compile(r"^[ ]{0,3}>[ \t]?", re.M)
+# What stands before a quotation, a line drawn across, the target of a link.
+_LINE_MARK = re.compile(
+    r"\n[ ]{0,3}(?:>[ \t]?|([-*_])(?:[ \t]{0,10}\1){2,}[ \t]*$|\[[^\]\n]{1,200}\]:[ \t]*\S[^\n]*)", re.M
+)
 # The first character is consumed before the alternatives, so that the search can skip to it.
 _INLINE = re.compile(
     r"[\\`!\[<*_~](?:"
@@ -44,7 +45,7 @@ _INLINE = re.compile(
 )
 # A single line break within a paragraph is a space; before a list item, a row, a quote or an indented block it stays.
 _SOFT_BREAK = re.compile(r"\n(?<=[^\s|]\n)(?<!\\\n)(?=[^\s|>#=+*-])(?!\d{1,9}[.)][ \t])(?![^\n]{0,300}\|)")
-_WIDE = re.compile(r"(?<=[\u3000-\u30ff\u3400-\u9fff\uff00-\uffef]) (?=[\u3000-\u30ff\u3400-\u9fff\uff00-\uffef])")
+_WIDE = re.compile(r" (?<=[\u3000-\u30ff\u3400-\u9fff\uff00-\uffef] )(?=[\u3000-\u30ff\u3400-\u9fff\uff00-\uffef])")
 
 
 def parse_markdown(source: Source, limits: Limits) -> Parsed:
@@ -59,11 +60,12 @@ def parse_markdown(source: Source, limits: Limits) -> Parsed:
         found = _FRONT_TITLE.search(front[1])
         title = found[1].strip() if found else None
         text = text[front.end() :]
+    text = "\n" + text
     builder = SectionBuilder(limits)
     at = 0
     while fence := _FENCE.search(text, at):
         _read_prose(text[at : fence.start()], builder)
-        closing = re.compile(rf"^[ ]{{0,3}}{re.escape(fence[1])}[`~]*[ \t]*$", re.M).search(text, fence.end())
+        closing = re.compile(rf"\n[ ]{{0,3}}{re.escape(fence[1])}[`~]*[ \t]*$", re.M).search(text, fence.end())
         end = closing.start() if closing else len(text)
         builder.block(text[fence.end() : end].strip("\n"))
         at = closing.end() if closing else len(text)
@@ -76,21 +78,27 @@ def _read_prose(text: str, builder: SectionBuilder) -> None:
     if "<" in text:
         text = _UNSEEN.sub("", _COMMENT.sub("", text))
     at = 0
-    for match in _HEADING.finditer(text):
+    for match in (_HEADING if _LINE_BELOW.search(text) else _MARKED_HEADING).finditer(text):
         builder.block(_plain(text[at : match.start()]).strip("\n"))
         if match["marks"]:
-            builder.heading(len(match["marks"]), _inline(_CLOSING_MARKS.sub("", match["title"])))
+            builder.heading(len(match["marks"]), _inline(_without_closing_marks(match["title"])))
         else:
             builder.heading(1 if match["line"].startswith("=") else 2, _inline(match["underlined"]))
         at = match.end()
     builder.block(_plain(text[at:]).strip("\n"))
 
 
+def _without_closing_marks(title: str) -> str:
+    title = title.rstrip()
+    bare = title.rstrip("#")
+    return bare if bare[-1:].isspace() else title
+
+
 def _plain(text: str) -> str:
     """Paragraphs, lists and tables without their marks."""
     if not text or text.isspace():
         return ""
-    text = _QUOTE.sub("", _RULE.sub("", _DEFINITION.sub("", text)))
+    text = _LINE_MARK.sub("\n", text)
     if "|" in text:
         text = _TABLE_ROW.sub(_read_row, _TABLE_RULE.sub("", text))
     text = _SOFT_BREAK.sub(" ", text)
@@ -101,7 +109,7 @@ def _plain(text: str) -> str:
 
 
 def _read_row(row: re.Match[str]) -> str:
-    return _CELL_BORDER.sub(" | ", row[1]).strip("| \t")
+    return "\n" + _CELL_BORDER.sub(" | ", row[1]).strip("| \t")
 
 
 def _inline(text: str) -> str:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.sections import Limits, Section, SectionBuilder, assemble, hides_characters, normalise
+from ingest.sections import Limits, Section, SectionBuilder, assemble, hides_characters, is_blank, normalise
+
+ODD = "a é\u3000\t\n\r\v\x85\u2028\x00\x1c\x9f\u00ad\u200b\u202e\ufeff\ud800\U000e0041"
 
 
 def test_invisible_characters() -> None:
@@ -36,6 +40,17 @@ def test_ascii_is_no_exception(text: str) -> None:
 def test_normalise_is_idempotent(text: str) -> None:
     """Normalised text is normal."""
     assert normalise(normalise(text)) == normalise(text)
+
+
+@given(st.text(alphabet=ODD) | st.text())
+def test_nothing_unseen_is_left(text: str) -> None:
+    """Normalised text has no invisible or control character, no space at a line's end, and one blank line at most."""
+    normal = normalise(text)
+    assert not hides_characters(normal)
+    assert all(line == line.rstrip() for line in normal.split("\n"))
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]", normal)
+    assert "\n\n\n" not in normal
+    assert is_blank(text) == (not normal.strip())
 
 
 @given(st.lists(st.builds(Section, st.text(max_size=50), st.none() | st.integers(1, 9))))

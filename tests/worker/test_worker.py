@@ -67,6 +67,15 @@ def test_sigterm_is_graceful(library: Library, settings: Settings) -> None:
         wait_until(lambda: not any(map(is_alive, family)), what="the parsers to go")
 
 
+def test_the_worker_gives_way(library: Library, settings: Settings) -> None:
+    """Worker and parsers have a lower priority than what starts them: searches do not wait for ingestion."""
+    document_id = library.upload("A note.").document.id
+    with worker(settings) as process:
+        wait_for(library, document_id, DocumentStatus.READY)
+        lower = min(19, os.getpriority(os.PRIO_PROCESS, 0) + 10)
+        assert {os.getpriority(os.PRIO_PROCESS, pid) for pid in (process.pid, *parsers(process))} == {lower}
+
+
 def test_a_job_in_work_is_handed_back(library: Library, settings: Settings) -> None:
     """A worker that stops in the middle of a long document hands its job back: no attempt is lost, nobody waits."""
     document_id = library.upload("The dome closes at fifteen metres a second. " * 60_000).document.id
