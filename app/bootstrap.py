@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass
 from types import TracebackType
@@ -23,6 +24,8 @@ from app.retrieval.reranking import Reranker
 from app.store.blobs import BlobStore
 from app.store.collections import ensure_default_collection
 from app.store.database import Database, open_database
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,8 @@ class Core:
 
 def build_core(settings: Settings) -> Core:
     """Open the store; no model loads before `embedders.start()`."""
+    for name in settings.unknown_variables:
+        logger.warning("%s is no setting and changes nothing: see the table of settings in the README.", name)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     database = open_database(settings)
     with database.write() as connection:

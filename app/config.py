@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,6 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from app.types import PdfEngine
 
 DEFAULT_EMBEDDING_MODEL = "all-MiniLM-L6-v2"
+_OTHER_VARIABLES = ("FOOTNOTE_PUBLISH", "FOOTNOTE_FAILPOINT", "FOOTNOTE_TEST_")  # of compose, and of tests
 DEFAULT_CLUSTERED_FROM = 100_000  # measured: docs/decisions/0010
 
 
@@ -25,6 +27,16 @@ class ParseLimits(BaseModel):
     open_files: int = Field(64, ge=16)  # the interpreter needs some itself
     output_bytes: int = Field(128 * 1024 * 1024, gt=0)  # of the text that was found, with its structure
     pages: int = Field(5000, gt=0)
+
+
+class LlmTimeouts(BaseModel):
+    """How long to wait for the language model's server."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    connect_seconds: float = Field(3.0, gt=0)
+    first_token_seconds: float = Field(60.0, gt=0)
+    token_seconds: float = Field(20.0, gt=0)  # between two
 
 
 class Settings(BaseSettings):
@@ -73,9 +85,7 @@ class Settings(BaseSettings):
     llm_model: str | None = None  # default: the first that the server lists
     llm_api_key: SecretStr | None = None
     llm_context_tokens: int | None = Field(None, gt=0)  # where the server does not tell its window
-    llm_connect_timeout_seconds: float = Field(3.0, gt=0)
-    llm_first_token_timeout_seconds: float = Field(60.0, gt=0)
-    llm_token_timeout_seconds: float = Field(20.0, gt=0)
+    llm_timeouts: LlmTimeouts = LlmTimeouts()  # FOOTNOTE_LLM_TIMEOUTS__CONNECT_SECONDS and so on
     answer_threshold: float = Field(0.5, ge=0, le=1)  # confidence below it: "your documents do not say"
 
     entailment_model: str | None = None  # a cross-encoder that judges answers, too: a path, or a name on a hub
@@ -93,6 +103,15 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
+
+    @property
+    def unknown_variables(self) -> list[str]:
+        """What is set in the environment under our prefix and is no setting: a slip, or a name of an older version."""
+        known = {f"FOOTNOTE_{name}".upper() for name in type(self).model_fields}
+        ours = (name for name in map(str.upper, os.environ) if name.startswith("FOOTNOTE_"))
+        return sorted(
+            name for name in ours if name.split("__")[0] not in known and not name.startswith(_OTHER_VARIABLES)
+        )
 
     @property
     def index_dir(self) -> Path:

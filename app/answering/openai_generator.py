@@ -38,7 +38,7 @@ class OpenAIGenerator:
             client,
             settings.llm_base_url,
             settings.llm_api_key.get_secret_value() if settings.llm_api_key else None,
-            settings.llm_connect_timeout_seconds,
+            settings.llm_timeouts.connect_seconds,
         )
 
     async def models(self) -> tuple[str, ...]:
@@ -86,7 +86,7 @@ class OpenAIGenerator:
             body |= {"tools": list(tools), "tool_choice": "auto"}
         settings = self._settings
         events = self._engine.stream_chat(
-            body, settings.llm_first_token_timeout_seconds, settings.llm_token_timeout_seconds
+            body, settings.llm_timeouts.first_token_seconds, settings.llm_timeouts.token_seconds
         )
         text, calls, usage, finish_reason = "", CallCollector(), Usage(), None
         thoughts = _ThoughtFilter()
@@ -151,7 +151,7 @@ class OpenAIGenerator:
         thoughts = _ThoughtFilter()
         guard = LoopGuard(hold_all=not task.streamed)
         events = self._engine.stream_chat(
-            body, settings.llm_first_token_timeout_seconds, settings.llm_token_timeout_seconds
+            body, settings.llm_timeouts.first_token_seconds, settings.llm_timeouts.token_seconds
         )
         try:
             async with aclosing(events):

@@ -81,9 +81,7 @@ def make_settings(engine: FakeEngine | None = None, **changes: Any) -> Settings:
     """Settings for an engine, with timeouts short enough for a test."""
     values: dict[str, Any] = {
         "llm_base_url": engine.base_url if engine else None,
-        "llm_connect_timeout_seconds": 2.0,
-        "llm_first_token_timeout_seconds": 5.0,
-        "llm_token_timeout_seconds": 5.0,
+        "llm_timeouts": {"connect_seconds": 2.0, "first_token_seconds": 5.0, "token_seconds": 5.0},
     }
     return Settings(_env_file=None, **{**values, **changes})
 

@@ -78,7 +78,7 @@ async def test_thinking_keeps_the_stream_alive(
     """A model that thinks for longer than the first token may take is not given up, as long as it goes on thinking."""
     thoughts = [step for _ in range(8) for step in (delta(reasoning="hm"), 0.1)]
     engine.script(Reply([*thoughts, *words(TEXT), delta(finish="stop"), DONE]))
-    generator = make_generator(engine, client, llm_first_token_timeout_seconds=0.4, llm_token_timeout_seconds=0.4)
+    generator = make_generator(engine, client, llm_timeouts={"first_token_seconds": 0.4, "token_seconds": 0.4})
     assert (await collect(generator, task(passages)))[0] == TEXT
 
 
@@ -112,7 +112,7 @@ async def test_interrupted_after_the_first_token(
 ) -> None:
     """What goes wrong after the first token is an interruption, and what was said stays said."""
     engine.script(reply)
-    generator = make_generator(engine, client, llm_token_timeout_seconds=0.2)
+    generator = make_generator(engine, client, llm_timeouts={"token_seconds": 0.2})
     assert (await said_before_failing(generator, task(passages))).strip() == "It opened"
 
 
@@ -140,7 +140,7 @@ async def test_failed_before_the_first_token(
 ) -> None:
     """What goes wrong before the first token is a failure with a reason, not an interruption."""
     engine.script(reply)
-    generator = make_generator(engine, client, llm_first_token_timeout_seconds=0.3)
+    generator = make_generator(engine, client, llm_timeouts={"first_token_seconds": 0.3})
     with pytest.raises(GenerationFailed, match=message) as caught:
         await collect(generator, task(passages))
     assert not isinstance(caught.value, GenerationInterrupted)

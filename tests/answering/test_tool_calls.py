@@ -97,7 +97,7 @@ async def test_calls_are_a_sign_of_life(engine: FakeEngine, client: httpx.AsyncC
     pieces = tool_call("search", {"query": "dome"}, pieces=10)
     slowly = [step for piece in pieces for step in (0.05, piece)]
     engine.script(Reply([*slowly, delta(finish="tool_calls"), usage(), DONE]), Reply([*pieces[:3], STALL]))
-    limits = {"llm_first_token_timeout_seconds": 0.4, "llm_token_timeout_seconds": 0.4}
+    limits = {"llm_timeouts": {"first_token_seconds": 0.4, "token_seconds": 0.4}}
     assert len((await turn(engine, client, **limits)).calls) == 1
     with pytest.raises(GenerationFailed, match="went silent"):
         await turn(engine, client, **limits)
