@@ -129,7 +129,7 @@ class Draft:
         return {
             **self._retrieval.explain,
             "confidence": asdict(self._features) if self._features else None,
-            "prompt": asdict(budget) if budget else None,
+            "prompt": {**asdict(budget), "dropped_chunks": list(budget.dropped_chunks)} if budget else None,
         }
 
     def _has(self, citation: Citation, new: list[Citation]) -> bool:
