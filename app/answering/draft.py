@@ -141,7 +141,7 @@ class Draft:
             "query": self._retrieval.query,
             **self._retrieval.explain,
             "confidence": asdict(self._features) if self._features else None,
-            "prompt": asdict(budget) if budget else None,
+            "prompt": {**asdict(budget), "dropped_chunks": list(budget.dropped_chunks)} if budget else None,
         }
 
     def _say_no(self) -> str:
