@@ -38,10 +38,9 @@ def judge(sentence: str, sources: Sequence[Source]) -> Verdict:
     if not sources:
         return Verdict(Support.UNSUPPORTED, 0.0)
     text = unicodedata.normalize("NFKC", sentence)
-    folded = fold(text)
-    if folded and any(folded in source.folded for source in sources):
-        return Verdict(Support.SUPPORTED, 1.0)
     mentions = find_mentions(text)
+    if _is_quoted(text, mentions, sources):
+        return Verdict(Support.SUPPORTED, 1.0)
     alignment = Alignment(text, sources)
     speaks_alike = any(source.is_cjk == is_cjk(text) for source in sources)
     numbers = (
@@ -66,6 +65,14 @@ def judge(sentence: str, sources: Sequence[Source]) -> Verdict:
     else:
         support = Support.SUPPORTED
     return Verdict(support, score, tuple(problems))
+
+
+def _is_quoted(text: str, mentions: Sequence[Mention], sources: Sequence[Source]) -> bool:
+    """Whether a source says it in the very same words; of numbers, points and percent signs count, too."""
+    folded = fold(text)
+    return bool(folded) and any(
+        folded in source.folded and not missing_numbers(mentions, source.all_numbers) for source in sources
+    )
 
 
 def _recall(text: str, mentions: Sequence[Mention], missing: Set[Mention], sources: Sequence[Source]) -> float:
