@@ -74,11 +74,12 @@ class Quantity:
 
 @dataclass(frozen=True, slots=True)
 class Mention:
-    """A number in a text and the ways to read it. `precision`: the worth of its last digit, where it is rounded."""
+    """A number in a text, and the ways to read it. `precision`: the worth of its last digit, where it is rounded."""
 
     text: str
     readings: tuple[Quantity, ...] = ()
     dates: tuple[PartialDate, ...] = ()
+    parts: tuple[Quantity, ...] = ()  # that a source says with it: the 2 and the 3 of 2/3
     precision: Fraction = Fraction(0)
     is_claim: bool = True  # too precise to be a turn of phrase: a source has to hold it
     start: int = 0
@@ -143,8 +144,8 @@ def _fractions(text: str) -> Iterator[tuple[int, int, Mention]]:
     for match in _FRACTION.finditer(text):
         top, bottom = int(match[1]), int(match[2])
         if bottom:
-            readings = (Quantity(Fraction(top, bottom)), Quantity(Fraction(top)), Quantity(Fraction(bottom)))
-            yield *match.span(), Mention(match.group(), readings)
+            parts = (Quantity(Fraction(top)), Quantity(Fraction(bottom)))
+            yield *match.span(), Mention(match.group(), (Quantity(Fraction(top, bottom)),), parts=parts)
     for match in _WORD_FRACTION.finditer(text):
         value = Fraction(_COUNTS[(match[1] or "one").lower()], _PARTS[(match[2] or "half").lower()])
         share = Quantity(value * 100, Unit("%", Fraction(1)))
@@ -154,8 +155,7 @@ def _fractions(text: str) -> Iterator[tuple[int, int, Mention]]:
 def _chinese(text: str) -> Iterator[tuple[int, int, Mention]]:
     for match in _CHINESE_RUN.finditer(text):
         if match["ratio"]:
-            whole, part = (chinese_value(each.replace("点", ".")) if each.isdecimal() else _with_point(each)
-                           for each in (match["whole"], match["part"]))  # fmt: skip
+            whole, part = (_with_point(each) for each in (match["whole"], match["part"]))
             if whole and part is not None:
                 share = Quantity(part * 100 / whole, Unit("%", Fraction(1)))
                 yield *match.span(), Mention(match.group(), (share, Quantity(part / whole)))
@@ -200,9 +200,9 @@ def _with_point(numeral: str) -> Fraction | None:
 
 def _digits(text: str) -> Iterator[tuple[int, int, Mention]]:
     for match in _NUMBER.finditer(text):
-        if match["fixed"]:  # a version or a section: 3.5.2 is no number, but its parts are looked for
-            parts = tuple(Quantity(Fraction(part)) for part in match["fixed"].split("."))
-            yield *match.span(), Mention(match["fixed"], parts)
+        if match["fixed"]:  # a version, a section, an address: 3.5.2 is the same only as 3.5.2
+            itself = Quantity(Fraction(-1), Unit(match["fixed"], Fraction(1)))
+            yield *match.span(), Mention(match["fixed"], (itself,))
             continue
         written = re.sub(r"[,'’ \u202f]", "", match["digits"])
         magnitude = _magnitude(match)

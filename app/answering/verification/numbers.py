@@ -56,7 +56,7 @@ def missing_numbers(mentions: Iterable[Mention], source: Numbers) -> list[Missin
 def read_numbers(text: str, scale: int = 1) -> Numbers:
     """The numbers of a source (NFKC); `scale` is what its tables are counted in."""
     mentions = find_mentions(text)
-    quantities = {quantity for mention in mentions for quantity in mention.readings}
+    quantities = {quantity for mention in mentions for quantity in (*mention.readings, *mention.parts)}
     if scale > 1:
         quantities |= {Quantity(each.value * scale, each.unit) for each in quantities}
     dates = frozenset(date for mention in mentions for date in mention.dates)

@@ -84,6 +84,8 @@ def test_spellings_of_one_number(one: str, other: str) -> None:
         ("2018年9月", "September 2017"),
         ("民国107年", "2019年"),
         ("8点", "21:00"),
+        ("2/5", "2 of 3"),
+        ("version 4.0.8", "version 4.1.8, from 4.0"),
     ],
 )
 def test_other_numbers(sentence: str, source: str) -> None:
