@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 from app.answering.terms import recall
 from app.answering.verification.alignment import Alignment, all_numbers, telling_terms
-from app.answering.verification.mentions import Mention, find_mentions
+from app.answering.verification.mentions import find_mentions
 from app.answering.verification.names import missing_names
 from app.answering.verification.negation import contradictions
 from app.answering.verification.numbers import MissingNumber, missing_numbers, together
+from app.answering.verification.quantities import Mention
 from app.answering.verification.quotations import altered_quotations
 from app.answering.verification.source import Source, fold, is_cjk
 from app.types import Check, Problem, Support
