@@ -48,9 +48,7 @@ def attribute(text: str, evidence: Evidence) -> tuple[int, Verdict] | None:
     wanted = weighted_terms(unicodedata.normalize("NFKC", text))
     if sum(wanted.values()) < _LEAST_TERMS:
         return None
-    shares = [
-        (recall(wanted, evidence.source(marker).terms), -marker) for marker in range(1, len(evidence.passages) + 1)
-    ]
+    shares = [(recall(wanted, evidence.terms[marker - 1]), -marker) for marker in range(1, len(evidence.passages) + 1)]
     best, marker = max(shares, default=(0.0, 0))
     if best < _ATTRIBUTED_RECALL:
         return None

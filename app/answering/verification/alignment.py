@@ -44,10 +44,10 @@ class Alignment:
         near = {(source, other) for source, at in self.related() for other in (at - 1, at, at + 1)}
         parts = [source.numbers[at] for source, at in near if 0 <= at < len(source.sentences)]
         found = together([*parts, *(source.label_numbers for source in self._sources)])
-        years = frozenset().union(found.years, *(part.years for source in self._sources for part in source.numbers))
+        years = found.years.union(*(source.all_numbers.years for source in self._sources))
         return replace(found, years=years)
 
 
 def all_numbers(sources: Sequence[Source]) -> Numbers:
     """Every number of the sources, for a sentence in another language: which of theirs speak of it is not known."""
-    return together(part for source in sources for part in (*source.numbers, source.label_numbers))
+    return together(source.all_numbers for source in sources)

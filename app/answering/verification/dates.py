@@ -29,6 +29,7 @@ _YEAR_FIRST = re.compile(
 _YEAR_LAST = re.compile(
     r"(?<!\d)(?P<one>\d{1,2})(?P<mark>[-/.])(?P<two>\d{1,2})(?P=mark)(?P<year>(?:1\d|20)\d\d)(?!\d)"
 )
+_YEAR_MONTH = re.compile(r"(?<![\d-])(?P<year>(?:19|20)\d\d)[-/](?P<month>0[1-9]|1[0-2])(?![-/\d])")
 _COMPACT = re.compile(r"(?<!\d)(?P<year>(?:19|20)\d\d)(?P<month>0[1-9]|1[0-2])(?P<day>0[1-9]|[12]\d|3[01])(?!\d)")
 _HAN_DAY = r"(?:\d{1,2}|[〇零一二三四五六七八九十廿卅]{1,3})"
 _CHINESE = re.compile(
@@ -93,6 +94,9 @@ def _all(text: str) -> Iterator[DateMention]:
     for pattern in (_YEAR_FIRST, _COMPACT):
         for match in pattern.finditer(text):
             yield from _mention(*match.span(), match["year"], match["month"], match["day"])
+    for match in _YEAR_MONTH.finditer(text):
+        if int(match["year"]) % 100 + 1 != int(match["month"]):  # 2010-11 are two years
+            yield from _mention(*match.span(), match["year"], match["month"], None)
     for match in _YEAR_LAST.finditer(text):
         ways = [(match["one"], match["two"]), (match["two"], match["one"])]
         readings = [date for month, day in ways if (date := _date(match["year"], month, day))]

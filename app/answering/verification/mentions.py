@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 
-from app.answering.verification.dates import DateMention, PartialDate, find_dates
+from app.answering.verification.dates import DateMention, find_dates
 from app.answering.verification.numerals import CHINESE_NUMERAL, SCALES, chinese_value, english_numbers
+from app.answering.verification.quantities import Mention, Quantity
+from app.answering.verification.special_numbers import clock_times, decades, fractions, shares
 from app.answering.verification.units import CURRENCY_BEFORE, Unit, currency, unit_behind
 
 _DIGITS = r"\d{1,3}(?:[,'’]\d{3})+(?!\d)(?:\.\d+)?|\d{1,3}(?:[ \u202f]\d{3}){2,}(?!\d)|\d+(?:\.\d+)?"
@@ -20,25 +22,14 @@ _NUMBER = re.compile(
     r"(?P<ordinal>(?:st|nd|rd|th|s|'s)\b)?"
 )
 _CHINESE_RUN = re.compile(
-    rf"(?P<ratio>(?P<whole>[{CHINESE_NUMERAL}]+|\d+)分之(?P<part>[{CHINESE_NUMERAL}]+(?:点[{CHINESE_NUMERAL}]+)?|\d+(?:\.\d+)?))"
-    rf"|(?P<tenths>[一二三四五六七八九](?=成(?![立为員员功长果本年分就绩交效人语])))成"
-    rf"|(?P<run>(?:\d[\d,]*(?:\.\d+)?\s?(?=[万亿千百])|(?!百分点)[{CHINESE_NUMERAL}])(?:\d+(?:\.\d+)?|(?!百分点)[{CHINESE_NUMERAL}])*)"
+    rf"(?P<run>(?:\d[\d,]*(?:\.\d+)?\s?(?=[万亿千百])|(?!百分点)[{CHINESE_NUMERAL}])(?:\d+(?:\.\d+)?|(?!百分点)[{CHINESE_NUMERAL}])*)"
     rf"(?:点(?P<decimals>[〇零一二三四五六七八九]+)(?!分|钟))?"
 )
-_FRACTION = re.compile(r"(?<![\d/.])(\d{1,3})\s?[/⁄]\s?(\d{1,3})(?![\d/])")
-_WORD_FRACTION = re.compile(
-    r"\b(?:(one|a|two|three|four)[ -](half|third|quarter|fourth|fifth|tenth)s?|half)\b", re.IGNORECASE
-)
-_PARTS = {"half": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "tenth": 10}
-_COUNTS = {"a": 1, "one": 1, "two": 2, "three": 3, "four": 4}
-_CLOCK = re.compile(
-    r"(?P<zh>凌晨|早上|早晨|上午|中午|下午|傍晚|晚上|夜里)?(?<![\d.])(?P<hour>\d{1,2}|[一二三四五六七八九十两]{1,3})"
-    r"(?:[:：](?P<minute>\d{2})(?::\d{2})?(?!\d)\s?(?P<en>[ap]\.?m\b\.?)?|\s?(?P<en2>[ap]\.?m\b\.?)"
-    r"|[点时](?!\d*[万亿])(?:(?P<half>半)|(?P<minute2>\d{1,2}|[〇零一二三四五六七八九十]{1,3})分?|整|钟)?)",
+# "5 to 10 million": the first number may be meant in millions, too.
+_RANGE = re.compile(
+    rf"\s?(?:-|–|—|to|and|or|至|到|~)\s?[$€£]?(?:{_DIGITS})\s?(?P<scale>thousand|million|billion|trillion|mn|bn|[千百十]?[万亿])",
     re.IGNORECASE,
 )
-_DECADE = re.compile(r"(?:(?P<century>\d{2}|二十|十九|十八)世纪)?(?<!\d)(?P<decade>[1-9]0|[一二三四五六七八九]十)年代")
-_LATER = ("下午", "傍晚", "晚上", "夜里")
 _ABOUT_BEFORE = re.compile(
     r"(?:\b(?:about|around|approximately|roughly|nearly|almost|some|over|more than|at least|up to|exceeding|exceeded"
     r"|under|less than|fewer than|close to|an estimated|circa|ca\.)\s+(?:[A-Z]{0,3}[$€£])?"
@@ -60,35 +51,10 @@ _NO_NUMBER = re.compile(
     rf"|\d[\d,.]{{40,}}|[{CHINESE_NUMERAL}]{{30,}}",
     re.MULTILINE,
 )
-_TELLING_DIGITS = 3
-_TRADITIONAL = str.maketrans("萬億兩點個時號歲幾餘數國紀約達過將單", "万亿两点个时号岁几余数国纪约达过将单")
+_TRADITIONAL = str.maketrans("萬億兩點個時號歲幾餘數國紀約達過將單○", "万亿两点个时号岁几余数国纪约达过将单〇")
 
 
-@dataclass(frozen=True, slots=True)
-class Quantity:
-    """A number with its unit, where one is written."""
-
-    value: Fraction
-    unit: Unit | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Mention:
-    """A number in a text and the ways to read it. `precision`: the worth of its last digit, where it is rounded."""
-
-    text: str
-    readings: tuple[Quantity, ...] = ()
-    dates: tuple[PartialDate, ...] = ()
-    precision: Fraction = Fraction(0)
-    is_claim: bool = True  # too precise to be a turn of phrase: a source has to hold it
-    start: int = 0
-    end: int = 0
-
-    @property
-    def is_telling(self) -> bool:
-        """Whether it has so many digits that it hardly stands in a text by chance: 523, not 20,000 or May."""
-        digits = (str(quantity.value.numerator).rstrip("0") for quantity in self.readings)
-        return any(len(each) >= _TELLING_DIGITS for each in digits) or any(date.day for date in self.dates)
+_ABOUT_RUN = re.compile(r"[一二三四五六七八九]{2}[十百千万亿]+")
 
 
 def find_mentions(text: str) -> list[Mention]:
@@ -108,72 +74,26 @@ def find_mentions(text: str) -> list[Mention]:
 
 
 def _candidates(text: str) -> Iterator[tuple[int, int, Mention]]:
-    for find in (_decades, _clock_times, _fractions, _chinese, _digits, _english):
+    for find in (decades, shares, clock_times, fractions, _chinese, _digits, _english):
         yield from find(text)
-
-
-def _decades(text: str) -> Iterator[tuple[int, int, Mention]]:
-    for match in _DECADE.finditer(text):
-        decade = chinese_value(match["decade"])
-        century = chinese_value(match["century"]) if match["century"] else Fraction(20)
-        if decade is not None and century is not None:
-            yield *match.span(), Mention(match.group(), (Quantity((century - 1) * 100 + decade), Quantity(decade)))
-
-
-def _clock_times(text: str) -> Iterator[tuple[int, int, Mention]]:
-    for match in _CLOCK.finditer(text):
-        hour = chinese_value(match["hour"])
-        written = match["minute"] or match["minute2"]
-        minute = Fraction(30) if match["half"] else chinese_value(written) if written else Fraction(0)
-        if hour is None or minute is None or hour > 24 or minute > 59:
-            continue
-        half = (match["en"] or match["en2"] or "").lower()[:1]
-        is_later = half == "p" or match["zh"] in _LATER
-        hours = {hour + 12 if is_later and hour < 12 else hour}
-        if not half and not match["zh"] and hour <= 12:
-            hours.add(hour + 12)  # 9:30 may be in the evening
-        readings = [Quantity(each * 60 + minute, Unit("clock", Fraction(1))) for each in sorted(hours)]
-        if not written and not half and not match["half"]:
-            readings.append(Quantity(hour))  # 三点建议 are three
-        is_claim = bool(written or half or match["half"] or match["zh"] or match["hour"].isdecimal())
-        yield *match.span(), Mention(match.group(), tuple(readings), is_claim=is_claim)
-
-
-def _fractions(text: str) -> Iterator[tuple[int, int, Mention]]:
-    for match in _FRACTION.finditer(text):
-        top, bottom = int(match[1]), int(match[2])
-        if bottom:
-            readings = (Quantity(Fraction(top, bottom)), Quantity(Fraction(top)), Quantity(Fraction(bottom)))
-            yield *match.span(), Mention(match.group(), readings)
-    for match in _WORD_FRACTION.finditer(text):
-        value = Fraction(_COUNTS[(match[1] or "one").lower()], _PARTS[(match[2] or "half").lower()])
-        share = Quantity(value * 100, Unit("%", Fraction(1)))
-        yield *match.span(), Mention(match.group(), (Quantity(value), share), is_claim=bool(match[2]))
 
 
 def _chinese(text: str) -> Iterator[tuple[int, int, Mention]]:
     for match in _CHINESE_RUN.finditer(text):
-        if match["ratio"]:
-            whole, part = (chinese_value(each.replace("点", ".")) if each.isdecimal() else _with_point(each)
-                           for each in (match["whole"], match["part"]))  # fmt: skip
-            if whole and part is not None:
-                share = Quantity(part * 100 / whole, Unit("%", Fraction(1)))
-                yield *match.span(), Mention(match.group(), (share, Quantity(part / whole)))
-        elif match["tenths"]:
-            value = chinese_value(match["tenths"])
-            if value is not None:
-                yield *match.span(), Mention(match.group(), (Quantity(value * 10, Unit("%", Fraction(1))),))
-        else:
-            yield from _chinese_number(text, match)
+        run = match["run"].replace(",", "").replace(" ", "")
+        value = chinese_value(run)
+        if value is None:
+            continue
+        if _ABOUT_RUN.fullmatch(run):  # 五六十 are fifty or sixty
+            parts = tuple(Quantity(chinese_value(digit + run[2:]) or value) for digit in run[:2])
+            yield *match.span(), Mention(match.group(), parts, is_claim=False)
+            continue
+        if match["decimals"]:
+            value += Fraction(chinese_value(match["decimals"]) or 0, 10 ** len(match["decimals"]))
+        yield match.start(), match.end(), _chinese_number(text, match, run, value)
 
 
-def _chinese_number(text: str, match: re.Match[str]) -> Iterator[tuple[int, int, Mention]]:
-    run = match["run"].replace(",", "").replace(" ", "")
-    value = chinese_value(run)
-    if value is None:
-        return
-    if match["decimals"]:
-        value += Fraction(chinese_value(match["decimals"]) or 0, 10 ** len(match["decimals"]))
+def _chinese_number(text: str, match: re.Match[str], run: str, value: Fraction) -> Mention:
     unit, end = unit_behind(text, match.end())
     before, behind = text[max(0, match.start() - 20) : match.start()], text[match.end() : match.end() + 1]
     is_about = bool(_ABOUT_BEFORE.search(before) or _ABOUT_BEHIND.match(text, match.end()))
@@ -184,25 +104,14 @@ def _chinese_number(text: str, match: re.Match[str]) -> Iterator[tuple[int, int,
     is_numeral = has_digits or bool(match["decimals"]) or (len(run) > 1 and not is_idiom)
     is_list_item = before.endswith("第") and behind in (":", "：", ",", "，", "、")
     is_claim = value >= 2 and not (is_vague or is_list_item) and (is_counted or is_numeral)
-    text_of_it = text[match.start() : end]
-    yield match.start(), match.end(), _quantity(text_of_it, value, unit, run, is_about=is_about, is_claim=is_claim)
-
-
-def _with_point(numeral: str) -> Fraction | None:
-    whole, _, decimals = numeral.partition("点")
-    if "." in whole:
-        return Fraction(whole)
-    value = chinese_value(whole)
-    if value is not None and decimals:
-        value += Fraction(chinese_value(decimals) or 0, 10 ** len(decimals))
-    return value
+    return _quantity(text[match.start() : end], value, unit, run, is_about=is_about, is_claim=is_claim)
 
 
 def _digits(text: str) -> Iterator[tuple[int, int, Mention]]:
     for match in _NUMBER.finditer(text):
-        if match["fixed"]:  # a version or a section: 3.5.2 is no number, but its parts are looked for
-            parts = tuple(Quantity(Fraction(part)) for part in match["fixed"].split("."))
-            yield *match.span(), Mention(match["fixed"], parts)
+        if match["fixed"]:  # a version, a section, an address: 3.5.2 is the same only as 3.5.2
+            itself = Quantity(Fraction(-1), Unit(match["fixed"], Fraction(1)))
+            yield *match.span(), Mention(match["fixed"], (itself,))
             continue
         written = re.sub(r"[,'’ \u202f]", "", match["digits"])
         magnitude = _magnitude(match)
@@ -213,18 +122,19 @@ def _digits(text: str) -> Iterator[tuple[int, int, Mention]]:
             or _ABOUT_BEHIND.match(text, match.end())
         )
         inside_word = text[match.start() - 1 : match.start()].isalpha() and text[match.start() - 1].isascii()
-        yield (
-            *match.span(),
-            _quantity(
-                text[match.start() : end],
-                Fraction(written) * magnitude,
-                unit,
-                written,
-                is_about=is_about,
-                is_claim=not inside_word,
-                is_scaled=magnitude > 1,
-            ),
+        mention = _quantity(
+            text[match.start() : end],
+            Fraction(written) * magnitude,
+            unit,
+            written,
+            is_about=is_about,
+            is_claim=not inside_word,
+            is_scaled=magnitude > 1,
         )
+        if magnitude == 1 and (larger := _RANGE.match(text, match.end())):
+            scale = _MAGNITUDES.get(larger["scale"].lower()) or chinese_value(larger["scale"]) or 1
+            mention = replace(mention, readings=(*mention.readings, Quantity(Fraction(written) * scale)))
+        yield *match.span(), mention
 
 
 def _magnitude(match: re.Match[str]) -> int:

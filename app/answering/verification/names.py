@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import zip_longest
 
 import rjieba
@@ -94,29 +95,43 @@ def missing_names(sentence: str, sources: Sequence[Source], related: Iterable[st
     if not missing:
         return []
     said = Source(sentence)
-    everywhere = {name.kind for name in missing} & _NAMED_ONCE
-    texts = (source.whole for source in sources) if everywhere else related
-    rivals = {other.kind for text in texts for other in find_names(text) if not holds_name(said, other)}
-    return [MissingName(name.text, _is_rivalled(name, rivals)) for name in missing]
+    nearby = _kinds_without(said, related)
+    anywhere = _kinds_without(said, (source.whole for source in sources)) if _is_any(missing, _NAMED_ONCE) else nearby
+    return [
+        MissingName(name.text, _is_rivalled(name, anywhere if name.kind in _NAMED_ONCE else nearby)) for name in missing
+    ]
+
+
+def _kinds_without(said: Source, texts: Iterable[str]) -> set[str]:
+    """The kinds of names that texts have and a sentence has not."""
+    return {name.kind for text in texts for name in find_names(text) if not holds_name(said, name)}
+
+
+def _is_any(names: Iterable[Name], kinds: Set[str]) -> bool:
+    return any(name.kind in kinds for name in names)
 
 
 def _is_rivalled(name: Name, kinds: Set[str]) -> bool:
-    """A Latin name may be of any kind."""
-    return name.kind in kinds or "latin" in kinds or (name.kind == "latin" and bool(kinds))
+    """A name in Latin letters stands for one in Chinese characters, and the other way round."""
+    if name.kind == "latin":
+        return bool(kinds)
+    return name.kind in kinds or (name.kind in ("person", "organisation") and "latin" in kinds)
 
 
-def find_names(text: str) -> list[Name]:
+@lru_cache(maxsize=256)  # the same passages are read for one sentence of an answer after another
+def find_names(text: str) -> tuple[Name, ...]:
     """The names of a text (NFKC), each once."""
     is_chinese = bool(re.search(_HAN, text))
     names = [*_latin_names(text, is_every_capital_a_name=is_chinese)]
     if is_chinese:
         names += _chinese_names(text)
-    return list(dict.fromkeys(names))
+    return tuple(dict.fromkeys(names))
 
 
 def holds_name(source: Source, name: Name) -> bool:
     """Whether a source holds a name: in other capitals, by its initials, as a people for its country too."""
-    if fold(name.text) in source.folded:
+    is_one_plain_word = name.kind == "latin" and len(name.words) == 1 and name.text.istitle()  # Lee is not in "sleep"
+    if not is_one_plain_word and fold(name.text) in source.folded:
         return True
     if name.kind == "latin":
         return all(_holds_word(source, word) for word in name.words) or _is_acronym_of(name, source)
@@ -129,7 +144,7 @@ def _latin_names(text: str, *, is_every_capital_a_name: bool) -> Iterator[Name]:
     if len(words) > 3 and len(capitals) > 0.8 * len(words) and not is_every_capital_a_name:
         return  # a heading: capitals tell nothing
     run: list[str] = []
-    end = 0
+    start = end = 0
     for match, following in zip_longest(words, words[1:]):
         word = match.group()
         next_word = following.group() if following and text[match.end() : following.start()] == " " else ""
@@ -139,13 +154,14 @@ def _latin_names(text: str, *, is_every_capital_a_name: bool) -> Iterator[Name]:
         if run and word in _LINKING:
             continue
         if run and not (is_name and _LINK.fullmatch(text, end, match.start())):
-            yield Name(" ".join(run), "latin", tuple(run))
+            yield Name(_without_possessive(text[start:end]), "latin", tuple(run))
             run = []
         if is_name:
+            start = start if run else match.start()
             run.append(_without_possessive(word))
             end = match.end()
     if run:
-        yield Name(" ".join(run), "latin", tuple(run))
+        yield Name(_without_possessive(text[start:end]), "latin", tuple(run))
 
 
 def _without_possessive(word: str) -> str:

@@ -11,7 +11,7 @@ from app.index.analysis import CJK, analyse
 
 _ENGLISH = re.compile(
     r"(?:\b(?:not(?! only\b| just\b| least\b)|cannot|never|no(?! doubt\b|\.\s?\d)|neither|nor|without|nobody|none"
-    r"|unable to|fail(?:s|ed)? to|refus(?:es|ed) to)\b|n['’]t\b)(?P<scope>(?:[ ,]+[\w'’%$-]+){0,5})",
+    r"|unable to|fail(?:s|ed)? to|refus(?:es|ed) to)\b|n['’]t\b)(?P<scope>(?:[ ,]+[\w'’%$-]+(?:\.\d+)?){0,5})",
     re.IGNORECASE,
 )
 _SURE_RECALL = 0.6

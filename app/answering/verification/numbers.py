@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from app.answering.verification.dates import PartialDate, holds
-from app.answering.verification.mentions import Mention, Quantity, find_mentions
+from app.answering.verification.mentions import find_mentions
 from app.answering.verification.numerals import SCALES, chinese_value
+from app.answering.verification.quantities import Mention, Quantity
 
 _SCALED_TABLE = re.compile(
     r"\b(?:in|\$)\s?(?P<en>thousands|millions|billions)\b|单位\s?[:：]?\s?(?:人民币)?(?P<zh>千|万|百万|亿)元?",
@@ -56,7 +57,7 @@ def missing_numbers(mentions: Iterable[Mention], source: Numbers) -> list[Missin
 def read_numbers(text: str, scale: int = 1) -> Numbers:
     """The numbers of a source (NFKC); `scale` is what its tables are counted in."""
     mentions = find_mentions(text)
-    quantities = {quantity for mention in mentions for quantity in mention.readings}
+    quantities = {quantity for mention in mentions for quantity in (*mention.readings, *mention.parts)}
     if scale > 1:
         quantities |= {Quantity(each.value * scale, each.unit) for each in quantities}
     dates = frozenset(date for mention in mentions for date in mention.dates)
@@ -112,8 +113,12 @@ def _leaves_open(source: Numbers, mention: Mention) -> bool:
 def _holds_quantity(source: Numbers, quantity: Quantity, precision: Fraction) -> bool:
     value, unit = quantity.value, quantity.unit
     if unit is None:
+        if 0 < value < 1 and ("%", value * 100) in source.measured:
+            return True
         return value in source.values or (precision > 0 and any(abs(v - value) < precision for v in source.values))
     base = value * unit.factor
+    if unit.dimension == "%" and base / 100 in source.bare:
+        return True
     if value in source.bare or (unit.dimension, base) in source.measured:
         return True
     if not precision:

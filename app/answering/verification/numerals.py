@@ -19,7 +19,7 @@ _ONES = {word: value for words in (_SMALL, _SMALL_ORDINALS) for value, word in e
 _ONES |= {word: 10 * tens for tens, word in enumerate(_TENS, start=2)}
 _ONES |= {word.removesuffix("y") + "ieth": value for word, value in _ONES.items() if word in _TENS}
 SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
-_SCALE_WORDS = {**SCALES, **{f"{word}th": value for word, value in SCALES.items()}}
+_SCALE_WORDS = {**SCALES, **{f"{word}th": value for word, value in SCALES.items()}, "dozen": 12}
 _WORD = re.compile(rf"\b(?:{'|'.join(sorted({*_ONES, *_SCALE_WORDS}, key=len, reverse=True))})\b", re.IGNORECASE)
 _TOGETHER = re.compile(r"[ \u00a0]|-")
 _MOST_WORDS = 16  # of one number

@@ -7,7 +7,7 @@ import unicodedata
 from functools import cached_property
 
 from app.answering.terms import has_cjk
-from app.answering.verification.numbers import Numbers, read_numbers, table_scale
+from app.answering.verification.numbers import Numbers, read_numbers, table_scale, together
 from app.index.analysis import CJK, analyse
 from app.sentences import split_sentences
 
@@ -43,6 +43,10 @@ class Source:
     @cached_property
     def label_numbers(self) -> Numbers:
         return read_numbers(self.labels)
+
+    @cached_property
+    def all_numbers(self) -> Numbers:
+        return together((*self.numbers, self.label_numbers))
 
     @cached_property
     def _scale(self) -> int:

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 from app.answering.terms import recall
 from app.answering.verification.alignment import Alignment, all_numbers, telling_terms
-from app.answering.verification.mentions import Mention, find_mentions
+from app.answering.verification.mentions import find_mentions
 from app.answering.verification.names import missing_names
 from app.answering.verification.negation import contradictions
 from app.answering.verification.numbers import MissingNumber, missing_numbers, together
+from app.answering.verification.quantities import Mention
 from app.answering.verification.quotations import altered_quotations
 from app.answering.verification.source import Source, fold, is_cjk
 from app.types import Check, Problem, Support
@@ -38,10 +39,9 @@ def judge(sentence: str, sources: Sequence[Source]) -> Verdict:
     if not sources:
         return Verdict(Support.UNSUPPORTED, 0.0)
     text = unicodedata.normalize("NFKC", sentence)
-    folded = fold(text)
-    if folded and any(folded in source.folded for source in sources):
-        return Verdict(Support.SUPPORTED, 1.0)
     mentions = find_mentions(text)
+    if _is_quoted(text, mentions, sources):
+        return Verdict(Support.SUPPORTED, 1.0)
     alignment = Alignment(text, sources)
     speaks_alike = any(source.is_cjk == is_cjk(text) for source in sources)
     numbers = (
@@ -66,6 +66,14 @@ def judge(sentence: str, sources: Sequence[Source]) -> Verdict:
     else:
         support = Support.SUPPORTED
     return Verdict(support, score, tuple(problems))
+
+
+def _is_quoted(text: str, mentions: Sequence[Mention], sources: Sequence[Source]) -> bool:
+    """Whether a source says it in the very same words; of numbers, points and percent signs count, too."""
+    folded = fold(text)
+    return bool(folded) and any(
+        folded in source.folded and not missing_numbers(mentions, source.all_numbers) for source in sources
+    )
 
 
 def _recall(text: str, mentions: Sequence[Mention], missing: Set[Mention], sources: Sequence[Source]) -> float:

@@ -36,6 +36,13 @@ def missing(sentence: str, source: str) -> list[str]:
         ("五成", "50%"),
         ("三分之二", "two-thirds"),
         ("two thirds", "2/3"),
+        ("25%", "0.25"),
+        ("1/4", "25%"),
+        ("三成五", "35%"),
+        ("百分之十二点五", "12.5%"),
+        ("a dozen", "12"),
+        ("二○一九年", "2019"),
+        ("2019-03", "March 2019"),
         ("两个", "two"),
         ("第六", "sixth"),
         ("6th", "ranked sixth"),
@@ -84,6 +91,8 @@ def test_spellings_of_one_number(one: str, other: str) -> None:
         ("2018年9月", "September 2017"),
         ("民国107年", "2019年"),
         ("8点", "21:00"),
+        ("2/5", "2 of 3"),
+        ("version 4.0.8", "version 4.1.8, from 4.0"),
     ],
 )
 def test_other_numbers(sentence: str, source: str) -> None:
@@ -132,3 +141,10 @@ def test_any_text_is_read(text: str) -> None:
     """Whatever stands in a text, reading its numbers ends, and a text holds its own."""
     text = unicodedata.normalize("NFKC", text)
     assert missing_numbers(find_mentions(text), read_numbers(text)) == []
+
+
+def test_a_range_may_share_its_magnitude() -> None:
+    """In "5 to 10 million" the 5 may be millions; 五六十 are fifty or sixty."""
+    assert missing("500万到1000万", "5 to 10 million") == []
+    assert missing("5 million to 10 million", "5 to 10 million") == []
+    assert missing("50 people", "五六十人") == []

@@ -15,6 +15,7 @@ from tests.answering.samples import BRIDGE, CHINESE, PANTHERS
     [
         ("The Panthers defense gave up 308 points.", PANTHERS, Support.SUPPORTED, []),
         ("The Panthers defense gave up 309 points.", PANTHERS, Support.UNSUPPORTED, [Check.NUMBERS]),
+        ("It took eight years to build and cost 42 million pounds.", BRIDGE, Support.UNSUPPORTED, [Check.NUMBERS]),
         ("The team's sacks were led by Kawann Short.", PANTHERS, Support.SUPPORTED, []),
         ("The team's sacks were led by Tom Brady.", PANTHERS, Support.UNSUPPORTED, [Check.NAMES]),
         ("The Panthers defense did not give up 308 points.", PANTHERS, Support.UNSUPPORTED, [Check.NEGATION]),
