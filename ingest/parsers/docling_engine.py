@@ -12,7 +12,10 @@ from app.errors import IngestionError
 from ingest.sections import Limits, Section, SectionBuilder
 
 MISSING = "install the extra with `pip install footnote[docling]`, or unset FOOTNOTE_PDF_ENGINE"
-_MODELS = "fetch them with `docling-tools models download`, and name their folder in DOCLING_ARTIFACTS_PATH"
+_NEEDS = (
+    "it needs its models, from `docling-tools models download`, in a folder that DOCLING_ARTIFACTS_PATH names, and"
+    " several GB of FOOTNOTE_PARSE_LIMITS__MEMORY_BYTES"
+)
 _PART = "Docling could not read all of it."
 _TABLES = ("table", "document_index")
 _UNREAD = ("page_header", "page_footer", "empty_value")
@@ -65,22 +68,21 @@ def _rows(grid: Sequence[Sequence[Any]]) -> Iterator[tuple[list[str], bool]]:
 def _convert(data: bytes) -> Any:
     if importlib.util.find_spec("docling") is None:
         raise IngestionError(f"PDFs are read by Docling here, which is not installed: {MISSING}.")
+    converter = _converter()
     from docling.datamodel.base_models import DocumentStream
 
-    return _converter().convert(DocumentStream(name="file.pdf", stream=io.BytesIO(data)))
+    return converter.convert(DocumentStream(name="file.pdf", stream=io.BytesIO(data)))
 
 
 @cache
 def _converter() -> Any:
     """With its models, which take seconds to load. There is no network here: they must have been fetched before."""
-    from docling.datamodel.base_models import InputFormat
-    from docling.document_converter import DocumentConverter
-
-    converter = DocumentConverter(allowed_formats=[InputFormat.PDF])
     try:
+        from docling.datamodel.base_models import InputFormat
+        from docling.document_converter import DocumentConverter
+
+        converter = DocumentConverter(allowed_formats=[InputFormat.PDF])
         converter.initialize_pipeline(InputFormat.PDF)
-    except MemoryError:
-        raise
-    except Exception as error:  # whatever its libraries find wrong with a folder, or with the network
-        raise IngestionError(f"Docling's models could not be loaded ({type(error).__name__}): {_MODELS}.") from error
+    except Exception as error:  # its libraries meet a lack of files, network or memory with any exception
+        raise IngestionError(f"Docling could not be started ({type(error).__name__}): {_NEEDS}.") from error
     return converter

@@ -13,6 +13,7 @@ import pypdfium2.raw as pdfium
 
 import ingest.parsers.ocr as ocr
 from app.errors import DocumentTooExpensive, EmptyDocument, EncryptedDocument, IngestionError, UnreadableDocument
+from ingest.parsers.pdf_cjk import TableReader, has_such_fonts
 from ingest.parsers.pdf_layout import Table, Text, blocks, plain
 from ingest.parsers.pdf_quality import is_garbled
 from ingest.parsers.pdf_running import without_running_lines
@@ -37,6 +38,8 @@ class Pages:
     def __init__(
         self, data: bytes, reader: pypdf.PdfReader | None, limits: Limits, password: str | None = None
     ) -> None:
+        self._data = data
+        self._password = password
         self._reader = reader
         self._limits = limits
         self._document = _open(data, password, is_readable=reader is not None)
@@ -48,6 +51,8 @@ class Pages:
         self._characters = 0
         self._unreadable: list[int] = []
         self._by_pypdf: list[int] = []
+        self._tables: TableReader | None = None
+        self._by_tables: list[int] = []
         self._by_ocr: list[int] = []
         self._unfinished: list[int] = []
         self._without_ocr: list[int] = []
@@ -92,6 +97,7 @@ class Pages:
         told = (
             (self._unreadable, "not read: damaged"),
             (self._by_pypdf, "read by pypdf, in the order of the file"),
+            (self._by_tables, "read by pdfminer.six: a font is not in the file"),
             (self._by_ocr, "read by OCR"),
             (self._unfinished, f"read in part: OCR took longer than {ocr.PAGE_SECONDS:g} s"),
             (self._without_ocr, f"without text that could be read; to read images, {ocr.MISSING}"),
@@ -113,6 +119,10 @@ class Pages:
         try:
             found = self._lines(page) if page is not None else PageLines(0, 0)
             by_pypdf, garbled, characters = self._second_opinion(found, number, page is None)
+            if garbled and (by_tables := self._text_by_tables(number)):
+                self._count_characters(by_tables)
+                self._by_tables.append(number + 1)
+                return by_tables
             text = by_pypdf or found.text
             if page is not None and (garbled or _is_picture(page, len(text.strip()))):
                 scanned = self._by_eye(page, number, started)
@@ -173,6 +183,19 @@ class Pages:
                 self._unreadable.append(number + 1)
             return ""
         return text.translate(_LIGATURES)
+
+    def _text_by_tables(self, number: int) -> str:
+        """What a page says whose fonts are numbers of a collection; nothing where that is not why it is garbled."""
+        try:
+            if self._reader is None or not has_such_fonts(self._reader.pages[number]):
+                return ""
+            self._tables = self._tables or TableReader(self._data, self._password)
+            text = self._tables.text(number)
+        except MemoryError:
+            raise
+        except Exception:  # it meets damage with any exception, too; OCR is left
+            return ""
+        return "" if is_garbled(text) else text
 
     def _by_eye(self, page: pypdfium2.PdfPage, number: int, started: float) -> PageLines | None:
         """What OCR reads on the page; None where it is not installed."""

@@ -81,7 +81,7 @@ def test_a_password_of_a_reasonable_length(service: Service, length: int) -> Non
     answer = service.upload(("a.pdf", locked("Dark.")), password=long)
     assert problem(answer, 400)["param"] == "password"
     assert long not in answer.text
-    document = service.add("blank.txt", "  ")
+    document = service.add("blank.txt", " " * length)
     answer = service.http.post(f"/documents/{document['id']}/retry", json={"password": long})
     assert problem(answer, 422)["param"] == "password"
     assert long not in answer.text

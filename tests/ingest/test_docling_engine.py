@@ -154,6 +154,8 @@ def test_models_that_are_not_there(path: Path, monkeypatch: pytest.MonkeyPatch, 
     path.write_bytes(files.pdf([["Words."]]))
     with (
         ParserPool(1, ParseLimits(), pdf_engine=PdfEngine.DOCLING) as pool,
-        pytest.raises(IngestionError, match=r"\(FileNotFoundError\): fetch them with .* DOCLING_ARTIFACTS_PATH"),
+        pytest.raises(
+            IngestionError, match=r"not be started \(FileNotFoundError\): it needs its models, .*ARTIFACTS_PATH"
+        ),
     ):
         pool.parse(path, MediaType.PDF, path.name)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping, Sequence
 from email.message import EmailMessage
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sample_files as files
+from pdfminer.cmapdb import CMapDB
 from pypdf import PdfWriter
+from pypdf.generic import ArrayObject, DictionaryObject, NameObject, NumberObject, StreamObject, TextStringObject
 
 from app.errors import DocumentTooExpensive, EmptyDocument, EncryptedDocument, UnreadableDocument
 from app.media_types import MediaType
@@ -133,6 +137,52 @@ def test_every_way_to_encrypt(read, algorithm: str, password: str) -> None:  # t
     data = io.BytesIO()
     writer.write(data)
     assert read(data.getvalue(), password=password).sections[0].text == "Secret."
+
+
+def test_vertical_japanese_in_a_font_that_is_not_there(read) -> None:  # type: ignore[no-untyped-def]
+    """Numbers of Adobe's characters become letters, lines that run downwards are read from right to left."""
+    columns = [
+        "第一条の規定により、この政令を",
+        "制定する。附則は次のとおりとする。",
+        "この政令は公布の日から施行する。",
+    ]
+    parsed = read(vertical(columns))
+    assert "".join(parsed.sections[0].text.split()) == "".join(columns)
+    assert "pdfminer.six" in parsed.warnings[0]
+
+
+def vertical(columns: Sequence[str]) -> bytes:
+    """A page of columns in a font of the Japan1 collection, without the font: each character is its number there."""
+    font = CMapDB.get_unicode_map("Adobe-Japan1", vertical=False)
+    numbers = {text: cid for cid, text in sorted(font.cid2unichr.items(), reverse=True)}
+    shown = "".join(
+        f"1 0 0 1 {400 - 20 * at} 700 Tm <{''.join(f'{numbers[each]:04x}' for each in column)}> Tj "
+        for at, column in enumerate(columns)
+    )
+    writer = PdfWriter()
+    page = writer.add_blank_page(595, 842)
+    stream = StreamObject()
+    stream.set_data(f"BT /F 12 Tf {shown} ET".encode())
+    page[NameObject("/Contents")] = writer._add_object(stream)
+    system = {"/Registry": TextStringObject("Adobe"), "/Ordering": TextStringObject("Japan1"), "/Supplement": 2}
+    descendant = {"/Subtype": "/CIDFontType0", "/CIDSystemInfo": named(system)}
+    descendant |= {"/FontDescriptor": named({"/Type": "/FontDescriptor", "/FontName": "/Ryumin-Light", "/Flags": 4})}
+    descendant |= {"/BaseFont": "/Ryumin-Light", "/Type": "/Font"}
+    descendants = ArrayObject([writer._add_object(named(descendant))])
+    font_of_page = {"/Type": "/Font", "/Subtype": "/Type0", "/BaseFont": "/Ryumin-Light", "/Encoding": "/Identity-V"}
+    fonts = named({"/F": writer._add_object(named(font_of_page | {"/DescendantFonts": descendants}))})
+    page[NameObject("/Resources")] = named({"/Font": fonts})
+    data = io.BytesIO()
+    writer.write(data)
+    return data.getvalue()
+
+
+def named(entries: Mapping[str, Any]) -> DictionaryObject:
+    """A dictionary of a PDF, in which strings are names."""
+    objects = {str: NameObject, int: NumberObject}
+    return DictionaryObject(
+        {NameObject(key): objects.get(type(value), lambda each: each)(value) for key, value in entries.items()}
+    )
 
 
 def test_an_encrypted_attachment(tmp_path: Path) -> None:

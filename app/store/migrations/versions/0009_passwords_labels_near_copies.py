@@ -26,12 +26,12 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(
             ["document_id", "version"],
             ["versions.document_id", "versions.version"],
-            name=op.f("fk_bands_document_id"),
+            name=op.f("fk_bands_document_id_version"),
             ondelete="CASCADE",
         ),
         sqlite_with_rowid=False,
     )
-    op.create_index(op.f("ix_bands_document_id"), "bands", ["document_id", "version"])
+    op.create_index(op.f("ix_bands_document_id_version"), "bands", ["document_id", "version"])
     op.create_table(
         "deletions",
         sa.Column("collection_id", sa.Text(), nullable=False),
