@@ -17,7 +17,7 @@ from app.answering.abstention import abstention
 from app.answering.citations import MARKER
 from app.answering.generation import Task
 from app.answering.terms import is_chinese
-from app.types import Message, Passage, with_context
+from app.types import Message, Passage
 
 SYSTEM_PROMPT = f"""\
 You answer questions from passages of the user's own documents.
@@ -94,7 +94,7 @@ def _frame(question: str, passages: Sequence[Passage], key: str) -> str:
         page = f", page {passage.page}" if passage.page is not None else ""
         heading = " ".join(clean(where + page).split())
         # "[3]" in a document is its own footnote; as (3) it cannot be taken for the third passage.
-        text = MARKER.sub(r"(\1)", clean(with_context((), passage.header, passage.text))).replace(key, "")
+        text = MARKER.sub(r"(\1)", clean("\n".join(filter(None, (passage.header, passage.text))))).replace(key, "")
         blocks.append(f"BEGIN {number} {key}\n{heading}\n\n{text}\nEND {number} {key}")
     language = "Chinese" if is_chinese(question) else "the language of the question"
     blocks.append(f"Answer this question in {language}, from the passages alone:\n{clean(question)}")
