@@ -17,7 +17,7 @@ from app.answering.terms import weighted_terms
 from app.config import Settings
 from app.errors import GenerationFailed, GenerationInterrupted, InvalidRequest
 from app.retrieval.pipeline import Retriever
-from app.types import Answer, Collection, Message, Mode, Sampling
+from app.types import Answer, Collection, Message, Mode, Passage, Sampling
 
 _TERMS_OF_A_WHOLE_QUESTION = 2.0  # "And in 2019?" tells less: it needs the turn before to be searched for
 
@@ -71,10 +71,11 @@ class Answerer:
             top_k=request.top_k,
             filters=request.filters,
             explain=request.explain,
+            joined=generator.mode is Mode.GENERATE,  # a sentence is found best in a small passage, and quoted from it
         )
         draft = Draft(request.question, query, retrieval, request.conversation_id)
-        yield Sources(retrieval.passages)
-        task = _task(request, collection, draft.evidence)
+        yield Sources(retrieval.sources)
+        task = _task(request, collection, draft.evidence, tuple(each.narrow for each in retrieval.joined))
         if generator.mode is Mode.GENERATE and retrieval.passages:
             try:
                 async with aclosing(self._speak(draft, generator, task)) as events:
@@ -133,10 +134,11 @@ def search_query(question: str, history: Sequence[Message]) -> str:
     return question
 
 
-def _task(request: AskRequest, collection: Collection, evidence: Evidence) -> Task:
+def _task(request: AskRequest, collection: Collection, evidence: Evidence, narrow: tuple[Passage, ...]) -> Task:
     return Task(
         question=request.question,
         evidence=evidence,
+        narrow=narrow,
         history=request.history,
         system_prompt=collection.settings.get("system_prompt"),
         examples=tuple(collection.settings.get("examples") or ()),

@@ -17,8 +17,9 @@ from app.index.idset import IdSet
 from app.index.protocol import IndexSnapshot
 from app.projection import Projection
 from app.retrieval.fusion import Candidate, fuse
+from app.retrieval.joining import Joined, ReadText, join, neighbour_ids
 from app.retrieval.together import Together
-from app.store.chunks import StoredChunk, live_chunks
+from app.store.chunks import StoredChunk, live_chunks, read_text
 from app.store.collections import get_collection
 from app.store.database import Database
 from app.telemetry import timed
@@ -53,6 +54,12 @@ class Retrieval:
     coverage: float  # of the query by the embedder
     timings_ms: Mapping[str, float]  # embed, search
     explain: Mapping[str, Any] | None = None
+    joined: tuple[Joined, ...] = ()  # the passages with their neighbours, where that was asked for
+
+    @property
+    def sources(self) -> tuple[Passage, ...]:
+        """What an answer is made from: the joined passages, or those that were found."""
+        return tuple(each.wide for each in self.joined) or self.passages
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +72,7 @@ class _Request:
     top_k: int | None
     filters: Mapping[str, Any] | None
     explain: bool
+    joined: bool
     is_last_try: bool = False
 
 
@@ -104,20 +112,27 @@ class Retriever:
         top_k: int | None = None,
         filters: Mapping[str, Any] | None = None,
         explain: bool = False,
+        joined: bool = False,
     ) -> Retrieval:
-        """The best `top_k` passages of the collection of that name.
+        """The best `top_k` passages of the collection of that name, on demand also joined with their neighbours.
 
         Raises `CollectionNotFound`, `InvalidFilter`, `EmbedderUnavailable`, `EmbeddingModelMismatch`.
         """
         for _ in range(_MOST_MODELS):
             try:
-                return await self._retrieve(query, collection, top_k, filters, explain)
+                return await self._retrieve(query, collection, top_k, filters, explain, joined)
             except _OtherModel as other:  # it was reindexed, or made anew
                 self._models[collection] = other.model
         raise EmbeddingModelChanged
 
     async def _retrieve(
-        self, query: str, collection: str, top_k: int | None, filters: Mapping[str, Any] | None, explain: bool
+        self,
+        query: str,
+        collection: str,
+        top_k: int | None,
+        filters: Mapping[str, Any] | None,
+        explain: bool,
+        joined: bool,
     ) -> Retrieval:
         timings: dict[str, float] = {}
         model = self._models.get(collection, self._embedders.configured)
@@ -125,7 +140,8 @@ class Retriever:
         with embedder.asking():
             with timed("embed", timings):
                 vector = await embedder.embed_query(query)
-            request = _Request(query, model, vector, embedder.coverage(query), collection, top_k, filters, explain)
+            coverage = embedder.coverage(query)
+            request = _Request(query, model, vector, coverage, collection, top_k, filters, explain, joined)
             with timed("search", timings):
                 try:
                     found = await self._searches.ask(request)
@@ -173,11 +189,19 @@ class Retriever:
                         )
                         for collection in collections.values()
                     }
-                    break
+                    return [
+                        _retrieval(
+                            each,
+                            stored[each.collection.id],
+                            partial(live_chunks, connection, each.collection.id),
+                            partial(read_text, connection),
+                        )
+                        for each in found
+                    ]
             # Outside the snapshot, which would be old when a large generation has been opened.
             for collection in collections.values():
                 self._open(collection)
-        return [_retrieval(each, stored[each.collection.id]) for each in found]
+        raise AssertionError("the second time the indexes are open")
 
     def _search(self, request: _Request, collection: Collection, index: IndexSnapshot | None, allowed: IdSet) -> _Found:
         dense_weight = collection.setting("dense_weight", DENSE_WEIGHT * request.coverage)
@@ -225,14 +249,23 @@ class Retriever:
             raise _OtherModel(model)
 
 
-def _retrieval(found: _Found, stored: Mapping[int, StoredChunk]) -> Retrieval:
-    passages = tuple(_passage(stored[c.id], c) for c in found.candidates if c.id in stored)
+def _retrieval(
+    found: _Found,
+    stored: Mapping[int, StoredChunk],
+    read_chunks: Callable[[Sequence[int]], Mapping[int, StoredChunk]],
+    read_text: ReadText,
+) -> Retrieval:
+    hits = [(stored[c.id], _passage(stored[c.id], c)) for c in found.candidates if c.id in stored][: found.top_k]
+    joined: tuple[Joined, ...] = ()
+    if found.request.joined and hits:
+        joined = join(hits, read_chunks(neighbour_ids([chunk for chunk, _ in hits])), read_text)
     return Retrieval(
         query=found.request.query,
-        passages=passages[: found.top_k],
+        passages=tuple(passage for _, passage in hits),
         coverage=found.request.coverage,
         timings_ms={},
         explain=_explain(found, stored) if found.request.explain else None,
+        joined=joined,
     )
 
 

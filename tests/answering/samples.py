@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -12,6 +12,7 @@ import httpx
 from app.answering.answerer import Answerer
 from app.answering.openai_generator import OpenAIGenerator
 from app.config import Settings
+from app.retrieval.joining import Joined
 from app.retrieval.pipeline import Retrieval
 from app.types import Collection, Passage, Scores
 from tests.fake_engine import FakeEngine
@@ -49,6 +50,7 @@ class FixedRetriever:
 
     passages: Sequence[Passage]
     queries: list[str] = field(default_factory=list)
+    join: Callable[[Passage], Joined] | None = None
 
     async def retrieve(
         self,
@@ -58,10 +60,13 @@ class FixedRetriever:
         top_k: int | None = None,
         filters: Mapping[str, Any] | None = None,
         explain: bool = False,
+        joined: bool = False,
     ) -> Retrieval:
         self.queries.append(query)
         details = {"candidates": []} if explain else None
-        return Retrieval(query, tuple(self.passages[:top_k]), 1.0, {"embed": 1.0, "search": 2.0}, details)
+        found = tuple(self.passages[:top_k])
+        with_neighbours = tuple(map(self.join, found)) if joined and self.join else ()
+        return Retrieval(query, found, 1.0, {"embed": 1.0, "search": 2.0}, details, with_neighbours)
 
 
 def make_settings(engine: FakeEngine | None = None, **changes: Any) -> Settings:
