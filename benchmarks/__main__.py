@@ -12,11 +12,23 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import answers, fidelity, ingestion, latency, peers, retrieval, sandbox, scale, upload_memory
+from benchmarks import (
+    answers,
+    fidelity,
+    financebench,
+    ingestion,
+    latency,
+    peers,
+    retrieval,
+    sandbox,
+    scale,
+    upload_memory,
+)
 from benchmarks.results import Result, as_table, load_average, save
 
 _BENCHMARKS = {
     "retrieval": retrieval.run,
+    "financebench": financebench.run,
     "answers": answers.run,
     "fidelity": fidelity.run,
     "ingestion": ingestion.run,
