@@ -12,6 +12,7 @@ from app.store.chunks import StoredChunk
 from app.types import Passage, Scores
 from ingest.chunking import chunk
 from ingest.sections import Section, assemble
+from tests.retrieval.shelves import Shelf
 
 _SECTIONS = [
     Section("\n".join(f"Sentence {number} is on page {page}." for number in range(8)), page, headings, joint="\n\n")
@@ -96,3 +97,20 @@ def test_documents() -> None:
     hit = CHUNKS[0]
     (each,) = join([(hit, passage(hit, 1.0))], {other.id: other}, lambda document, version, start, end: TEXT[start:end])
     assert (each.wide.start, each.wide.end) == (hit.chunk.start, hit.chunk.end)
+
+
+def test_neighbours_of_a_real_search(shelf: Shelf) -> None:
+    """On demand a search tells each passage with its neighbours, read from the text itself."""
+    document = shelf.upload("a longer text").document.id
+    job = shelf.claim()
+    assert job is not None
+    texts = ["It began in May.", "The zephyr blew for days.", "It ended in June.", "Nothing followed."]
+    shelf.store(job, texts)
+    shelf.core.projection.sync(shelf.read(document).collection_id)
+    shelf.go_live(job)
+    found = shelf.search("zephyr", top_k=1, joined=True)
+    (joined,) = found.joined
+    assert found.passages[0].text == joined.narrow.text == texts[1]
+    assert joined.wide.text == "\n".join(texts[:3])
+    assert found.sources == (joined.wide,)
+    assert shelf.search("zephyr", top_k=1).sources == shelf.search("zephyr", top_k=1).passages

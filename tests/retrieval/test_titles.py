@@ -42,20 +42,3 @@ def test_the_title_is_found(shelf: Shelf) -> None:
     (passage, *_) = shelf.search("zephyr").passages
     assert passage.text == "Revenue rose by a tenth."
     assert passage.scores.lexical is not None
-
-
-def test_neighbours_of_a_real_search(shelf: Shelf) -> None:
-    """On demand a search tells each passage with its neighbours, read from the text itself."""
-    document = shelf.upload("a longer text").document.id
-    job = shelf.claim()
-    assert job is not None
-    texts = ["It began in May.", "The zephyr blew for days.", "It ended in June.", "Nothing followed."]
-    shelf.store(job, texts)
-    shelf.core.projection.sync(shelf.read(document).collection_id)
-    shelf.go_live(job)
-    found = shelf.search("zephyr", top_k=1, joined=True)
-    (joined,) = found.joined
-    assert found.passages[0].text == joined.narrow.text == texts[1]
-    assert joined.wide.text == "\n".join(texts[:3])
-    assert found.sources == (joined.wide,)
-    assert shelf.search("zephyr", top_k=1).sources == shelf.search("zephyr", top_k=1).passages
