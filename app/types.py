@@ -6,6 +6,7 @@ Offsets count characters (Unicode code points) of a document version's normalise
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -189,10 +190,10 @@ class Chunk:
         """What the file itself calls its first page, where that is not the page's number."""
         return label_of(self.page, self.page_labels)
 
-    @property
-    def indexed_text(self) -> str:
-        """What the embedder and the lexical index read: its headings and its table's header give a span its context."""
-        return with_context(self.headings, self.header, self.text)
+
+_EXTENSION = re.compile(r"\.[a-z][a-z0-9]{0,4}$", re.I)
+_NAMES_NOTHING = re.compile(r"untitled|[\W\d_]*|[0-9a-f-]{16,}", re.I)  # numbers, checksums
+_MAX_TITLE = 100  # characters
 
 
 def label_of(page: int | None, labels: Iterable[tuple[int, str]]) -> str | None:
@@ -200,9 +201,19 @@ def label_of(page: int | None, labels: Iterable[tuple[int, str]]) -> str | None:
     return next((label for number, label in labels if number == page), None)
 
 
-def with_context(headings: tuple[str, ...], header: str, text: str) -> str:
-    """The text behind its heading path and its table's header row; quotes never include them."""
-    return "\n".join(part for part in (" > ".join(headings), header, text) if part)
+def title_of(filename: str) -> str:
+    """A document's title: its filename as words, without the extension; empty where that would say nothing."""
+    title = " ".join(_EXTENSION.sub("", filename).replace("_", " ").split())
+    return "" if _NAMES_NOTHING.fullmatch(title) else title[:_MAX_TITLE]
+
+
+def indexed_text(filename: str, headings: tuple[str, ...], header: str, text: str) -> str:
+    """What the embedder and the lexical index read of a span: what it stands in tells what it is about.
+
+    Its document's title and its heading path, its table's header row, and the text. Quotes are of the text alone.
+    """
+    path = " > ".join(part for part in (title_of(filename), *headings) if part)
+    return "\n".join(part for part in (path, header, text) if part)
 
 
 @dataclass(frozen=True, slots=True)

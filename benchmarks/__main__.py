@@ -16,6 +16,7 @@ from benchmarks import (
     answers,
     bulk,
     fidelity,
+    financebench,
     hostile,
     ingestion,
     latency,
@@ -32,6 +33,7 @@ from benchmarks.results import Result, as_table, load_average, save
 
 _BENCHMARKS = {
     "retrieval": retrieval.run,
+    "financebench": financebench.run,
     "answers": answers.run,
     "fidelity": fidelity.run,
     "ingestion": ingestion.run,

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from app.types import with_context
+from app.types import indexed_text
 from benchmarks.datasets import SourceDocument, read_documents
 from benchmarks.encoder import EncoderProcess, running_encoder
 from benchmarks.results import Result, Row
@@ -55,7 +55,7 @@ def _measure(
     ingested = list(server.pages("/documents", "documents", collection=collection, status="ready"))
     ready_at = max(datetime.fromisoformat(document["updated_at"]).timestamp() for document in ingested)
     texts = [
-        with_context(tuple(chunk["headings"]), "", chunk["text"])
+        indexed_text(document["filename"], tuple(chunk["headings"]), "", chunk["text"])
         for document in ingested
         for chunk in server.pages(f"/documents/{document['id']}/chunks", "chunks")
     ]

@@ -19,6 +19,7 @@ _MAX_PIECE_CHARACTERS = 2000  # a longer sentence is cut before it is counted, s
 # A tokenizer may know a long run of anything as one unknown token; such a run still takes room.
 _MAX_CHARACTERS_PER_TOKEN = 16
 _MIN_TAIL = 1 / 3  # of the budget: less than this is not left for a chunk of its own
+_PATH_SHARE = 1 / 5  # of the budget: what a heading path may take besides
 _PARAGRAPH_FROM = 2 / 3  # of the budget: from here on a chunk rather ends with its paragraph
 # Where a sentence that is too long is cut, best first.
 _CUTS = (re.compile(r"\n"), re.compile(r"[，、；：,;:](?=\s)|[，、；：]"), re.compile(r"\s"))
@@ -47,12 +48,10 @@ def chunk(text: str, spans: Sequence[Span], count_tokens: CountTokens, budget: i
     blocks = list(_blocks(text, spans))
     units = _count_units(text, [list(_pieces(text, start, end)) for start, end, _ in blocks], count_tokens, budget)
     starts = [span.start for span in spans]
-    headers = sorted({span.header for span in spans if span.header})
-    header_tokens = dict(zip(headers, count_tokens(headers), strict=True)) if headers else {}
+    context_tokens = _count_context(spans, count_tokens, budget)
     chunks: list[Chunk] = []
     for (_, _, last), block_units in zip(blocks, units, strict=True):
-        # The embedder reads the header row as well.
-        room = max(budget - header_tokens.get(last.header, 0), math.ceil(budget / 2))
+        room = max(budget - context_tokens[_of(last)], math.ceil(budget / 2))
         for first, end in _pack(block_units, room, min(overlap, room // 2)):
             start, stop = block_units[first].start, block_units[end - 1].end
             page, breaks = _pages(spans[bisect_right(starts, start) - 1 : bisect_left(starts, stop)])
@@ -99,6 +98,20 @@ def _blocks(text: str, spans: Sequence[Span]) -> Iterator[tuple[int, int, Span]]
             continue
         yield start, span.end, span
         start = None
+
+
+def _count_context(
+    spans: Sequence[Span], count_tokens: CountTokens, budget: int
+) -> dict[tuple[tuple[str, ...], str], int]:
+    """What of the budget goes to the heading path and the header row of a span: the embedder reads them as well."""
+    contexts = list(dict.fromkeys(map(_of, spans)))
+    texts = [text for headings, header in contexts for text in (" > ".join(headings), header)]
+    counts = count_tokens(texts) if any(texts) else [0] * len(texts)
+    free = int(budget * _PATH_SHARE)
+    return {
+        context: max(0, path - free) + header
+        for context, path, header in zip(contexts, counts[::2], counts[1::2], strict=True)
+    }
 
 
 def _of(span: Span) -> tuple[tuple[str, ...], str]:

@@ -21,7 +21,7 @@ from app.store.collections import get_collection_by_id
 from app.store.database import Database
 from app.store.near_copies import warn_of_near_copies
 from app.telemetry import timed
-from app.types import Chunk, Collection, Document, DocumentStatus, Job
+from app.types import Chunk, Collection, Document, DocumentStatus, Job, indexed_text
 from ingest.chunking import chunk, with_page_labels
 from ingest.sandbox import ParserPool
 from ingest.sections import assemble
@@ -159,7 +159,8 @@ class Pipeline:
         should_stop: Callable[[], bool],
     ) -> list[Embedded]:
         """The documents with the embeddings of their chunks; a text that the version before had keeps its own."""
-        texts = [chunk.indexed_text for each in prepared for chunk in each.chunks]
+        by_document = [_indexed_texts(each) for each in prepared]
+        texts = [text for of_document in by_document for text in of_document]
         known = self._known(collection, prepared)
         vectors = np.empty((len(texts), embedder.dimension), dtype=np.float32)
         new = [i for i, text in enumerate(texts) if text not in known]
@@ -176,8 +177,8 @@ class Pipeline:
         failpoint("job.embedded")
         parts = np.split(vectors, np.cumsum([len(each.chunks) for each in prepared])[:-1])
         return [
-            Embedded(each, part, sum(chunk.indexed_text in known for chunk in each.chunks))
-            for each, part in zip(prepared, parts, strict=True)
+            Embedded(each, part, sum(text in known for text in of_document))
+            for each, part, of_document in zip(prepared, parts, by_document, strict=True)
         ]
 
     def _known(self, collection: Collection, prepared: Sequence[Prepared]) -> Mapping[str, npt.NDArray[np.float16]]:
@@ -239,3 +240,9 @@ class Pipeline:
             if not progress:
                 raise LeaseLost
             documents.set_stage(connection, status, progress, self._clock())
+
+
+def _indexed_texts(version: Prepared) -> list[str]:
+    """What the embedder reads of each chunk, as the index will see it."""
+    filename = version.document.filename
+    return [indexed_text(filename, chunk.headings, chunk.header, chunk.text) for chunk in version.chunks]

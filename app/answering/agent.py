@@ -19,7 +19,7 @@ from typing import Any
 from app.answering import multi
 from app.answering.engine import PromptTooLong, RequestRejected
 from app.answering.events import Action, Step
-from app.answering.gathering import Gathered, Search, joined
+from app.answering.gathering import Gathered, Search, as_one
 from app.answering.generation import LanguageModel, ToolCall, Turn
 from app.answering.prompt import clean
 from app.answering.tool_calls import arguments_of
@@ -118,7 +118,7 @@ async def gather(
     yield Step(number, Action.STOP, {}, stop.reason)
     passages = await reader.still_live(notebook.best(max(top_k, _MOST_PASSAGES)))
     yield Gathered(
-        retrieval=joined(notebook.searches, passages),
+        retrieval=as_one(notebook.searches, passages),
         strategy=Strategy.AGENT,
         searches=tuple(notebook.searches),
         usage=talk.usage,

@@ -24,6 +24,7 @@ from app.answering.templates import render_or_keep
 from app.answering.window import Preview, no_tokenizer, preview
 from app.config import Settings
 from app.errors import GenerationFailed, GenerationInterrupted, InvalidRequest
+from app.retrieval.joining import Joined
 from app.retrieval.pipeline import Retrieval, Retriever
 from app.retrieval.reading import Reader
 from app.telemetry import timed
@@ -99,6 +100,8 @@ class Answerer:
                     yield found
         assert gathered is not None  # noqa: S101 - it is the last thing that is yielded
         retrieval = _explained(gathered, steps)
+        if generator.mode is Mode.GENERATE:  # a sentence is found best in a small passage, and quoted from it
+            retrieval = await self._joined(retrieval)
         draft = Draft(
             request.question,
             query,
@@ -112,8 +115,8 @@ class Answerer:
         # Half an answer is an answer: the part that is answered best counts.
         draft.confidence = max([draft.confidence, *gathered.confidences.values()])
         draft.timings.update(timings)
-        yield Sources(retrieval.passages)
-        task = _task(request, collection, draft.evidence)
+        yield Sources(retrieval.sources)
+        task = _task(request, collection, draft.evidence, retrieval.joined)
         if gathered.failure is not None:
             draft.degrade(gathered.failure)
         elif generator.mode is Mode.GENERATE and retrieval.passages:
@@ -189,7 +192,8 @@ class Answerer:
         retrieval = await self._retriever.retrieve(
             query, collection=collection.name, top_k=request.top_k, filters=request.filters
         )
-        task = _task(request, collection, read_passages(retrieval.passages))
+        retrieval = await self._joined(retrieval)
+        task = _task(request, collection, read_passages(retrieval.sources), retrieval.joined)
         if self._generator is not None:
             try:
                 return replace(await self._generator.preview(task), query=query)
@@ -197,6 +201,11 @@ class Answerer:
                 logger.info("the prompt is estimated: %s", error)
         window = self._settings.llm_context_tokens or DEFAULT_CONTEXT_TOKENS
         return replace(await preview(task, None, window, no_tokenizer), query=query)
+
+    async def _joined(self, retrieval: Retrieval) -> Retrieval:
+        """With the passages' neighbours; without the passages whose document was deleted since they were found."""
+        joined = await self._reader.join(retrieval.passages)
+        return replace(retrieval, joined=joined, passages=retrieval.passages if joined else ())
 
     async def _search_query(self, request: AskRequest, generator: Generator, timings: dict[str, float]) -> str:
         """The question as it is to be searched for: made to stand alone where it is a follow-up."""
@@ -264,13 +273,14 @@ async def whole_answer(events: AsyncGenerator[Event, None]) -> Answer:
     raise AssertionError("an answer ends with Done or Failed")
 
 
-def _task(request: AskRequest, collection: Collection, evidence: Evidence) -> Task:
+def _task(request: AskRequest, collection: Collection, evidence: Evidence, joined: Sequence[Joined]) -> Task:
     settings = collection.settings
     variables = prompt_variables(collection)
     system_prompt = settings.get("system_prompt")
     return Task(
         question=request.question,
         evidence=evidence,
+        narrow=tuple(each.narrow for each in joined),
         history=request.history,
         summary=request.summary,
         system_prompt=None if system_prompt is None else render_or_keep(system_prompt, variables),

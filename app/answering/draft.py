@@ -47,8 +47,9 @@ class Draft:
         self._conversation_id = conversation_id
         self.timings: dict[str, float] = dict(retrieval.timings_ms)
         with timed("verify", self.timings):
-            self.evidence = read_passages(retrieval.passages)
-            self._features = features(query, self.evidence, retrieval.coverage) if retrieval.passages else None
+            found = read_passages(retrieval.passages)
+            self._features = features(query, found, retrieval.coverage) if retrieval.passages else None
+            self.evidence = read_passages(retrieval.sources) if retrieval.joined else found
         self.confidence = probability(query, self._features) if self._features else 0.0
         self.begin(Mode.EXTRACT, None)
         self.checked = CheckedText(self.evidence, unsupported, self.timings, is_judged=is_judged)
@@ -128,7 +129,7 @@ class Draft:
             usage=self.completion.usage + self.spent,
             timings_ms=self.timings,
             finish_reason=self.completion.finish_reason,
-            passages=self._retrieval.passages,
+            passages=self._retrieval.sources,
             explain=self._explain(),
             strategy=self.strategy,
         )

@@ -46,7 +46,7 @@ def fuse_passages(retrievals: Sequence[Retrieval]) -> list[Passage]:
     return sorted(fused, key=lambda passage: -passage.score)
 
 
-def joined(retrievals: Sequence[Retrieval], passages: Sequence[Passage]) -> Retrieval:
+def as_one(retrievals: Sequence[Retrieval], passages: Sequence[Passage]) -> Retrieval:
     """The searches as one: of the first, whose query was the question itself, but with these passages."""
     timings: dict[str, float] = {}
     for retrieval in retrievals:

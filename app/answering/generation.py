@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from app.answering.evidence import Evidence
-from app.types import Message, Mode, Sampling, Usage
+from app.types import Message, Mode, Passage, Sampling, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +16,7 @@ class Task:
 
     question: str
     evidence: Evidence
+    narrow: tuple[Passage, ...] = ()  # the same passages without their neighbours, for a window that is too small
     history: tuple[Message, ...] = ()
     summary: str | None = None  # of turns before the history
     system_prompt: str | None = None  # the collection's own; None for the built-in one

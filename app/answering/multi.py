@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Sequence
 from app.answering.confidence import confidence
 from app.answering.events import Action, Step
 from app.answering.evidence import read_passages
-from app.answering.gathering import Gathered, Search, fuse_passages, joined
+from app.answering.gathering import Gathered, Search, as_one, fuse_passages
 from app.answering.generation import LanguageModel
 from app.answering.prompt import clean
 from app.answering.splitting import split
@@ -75,7 +75,7 @@ async def gather(
         number += 1
     by_query = dict(zip(queries, searches, strict=True))
     yield Gathered(
-        retrieval=joined(searches, fuse_passages(searches)[:top_k]),
+        retrieval=as_one(searches, fuse_passages(searches)[:top_k]),
         strategy=Strategy.MULTI,
         searches=tuple(searches),
         confidences={part: _confidence(by_query[part]) for part in parts} if len(parts) > 1 else {},

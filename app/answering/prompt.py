@@ -22,7 +22,7 @@ from app.answering.generation import Task
 from app.answering.templates import render, render_or_keep
 from app.answering.terms import is_chinese
 from app.errors import InvalidTemplate
-from app.types import Collection, Message, Passage, with_context
+from app.types import Collection, Message, Passage
 
 _RULES = f"""\
 You answer questions from passages of the user's own documents.
@@ -178,9 +178,8 @@ def passage_block(number: int, passage: Passage, key: str) -> str:
     """A passage in its frame, with where it stands."""
     where = " › ".join((passage.filename, *passage.headings))
     page = f", page {passage.page}" if passage.page is not None else ""
-    return framed(
-        str(number), f"{' '.join((where + page).split())}\n\n{with_context((), passage.header, passage.text)}", key
-    )
+    text = "\n".join(filter(None, (passage.header, passage.text)))
+    return framed(str(number), f"{' '.join((where + page).split())}\n\n{text}", key)
 
 
 def framed(name: str, text: str, key: str) -> str:

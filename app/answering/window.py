@@ -49,8 +49,9 @@ Count = Callable[[Messages], Awaitable[int | None]]
 async def fit(task: Task, window: int, count: Count) -> Fitted:
     """Messages that leave room for an answer in a window of that many tokens.
 
-    `count` asks the engine's own tokenizer, and gives None where it has none. The oldest turns and the lowest
-    passages are dropped, whole, until the rest fits; a question that is too long by itself loses its end.
+    `count` asks the engine's own tokenizer, and gives None where it has none. The passages lose their neighbours, the
+    lowest first; then the oldest turns and the lowest passages are dropped, whole, until the rest fits. A question that
+    is too long by itself loses its end.
     """
     room = min(_DEFAULT_ANSWER_TOKENS, int(window * _DEFAULT_ANSWER_SHARE))
     if task.sampling.max_tokens is not None:
@@ -134,7 +135,10 @@ async def _size(messages: Messages, count: Callable[[Messages], Awaitable[int | 
 
 
 def _reductions(draft: Draft) -> Iterator[Draft]:
-    """Ever smaller drafts, each with the thing left out that would be missed least."""
+    """Ever smaller drafts, each with the thing left out that would be missed least: first what was joined on."""
+    for at in reversed(range(len(draft.task.narrow))):
+        passages = (*draft.passages[:at], draft.task.narrow[at], *draft.passages[at + 1 :])
+        yield (draft := replace(draft, passages=passages))
     while len(draft.passages) > 1:
         yield (draft := replace(draft, passages=draft.passages[:-1]))
     yield (draft := replace(draft, earlier=(), task=replace(draft.task, summary=None)))

@@ -26,7 +26,7 @@ LOCK = "write.lock"
 MERGE_LOCK = "merge.lock"
 SEGMENTS = "segments"
 MERGING = "merging"  # where the segment of a merge is built, while publishes go on
-FORMAT = 1
+FORMAT = 2  # 2: the lexical index has the documents' titles
 
 _OUR_FILES = (
     *("manifest-*.json", "lexical-*", ".*.tmp"),

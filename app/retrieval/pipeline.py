@@ -17,6 +17,7 @@ from app.index.idset import IdSet
 from app.index.protocol import IndexSnapshot
 from app.projection import Projection
 from app.retrieval.fusion import Candidate, fuse
+from app.retrieval.joining import Joined
 from app.retrieval.reranking import RERANK_BUDGET_MS, RERANKED, Reranker
 from app.retrieval.together import Together
 from app.store.chunks import StoredChunk, live_chunks
@@ -55,6 +56,12 @@ class Retrieval:
     coverage: float  # of the query by the embedder
     timings_ms: Mapping[str, float]  # embed, search, rerank
     explain: Mapping[str, Any] | None = None
+    joined: tuple[Joined, ...] = ()  # the passages with their neighbours, where `Reader.join` has added these
+
+    @property
+    def sources(self) -> tuple[Passage, ...]:
+        """What an answer is made from: the joined passages, or those that were found."""
+        return tuple(each.wide for each in self.joined) or self.passages
 
 
 @dataclass(frozen=True, slots=True)

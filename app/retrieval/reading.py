@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import anyio.to_thread
 
+from app.retrieval.joining import Joined, join
 from app.store import reading
-from app.store.chunks import StoredChunk
+from app.store.chunks import StoredChunk, read_text
 from app.store.database import Database
-from app.store.reading import Heading
+from app.store.reading import Heading, Place
 from app.types import Passage, Scores
 
 T = TypeVar("T")
@@ -28,8 +30,7 @@ class Reader:
 
     async def neighbours(self, passage: Passage) -> list[Passage]:
         """What stands before and behind a passage; nothing where its version no longer answers."""
-        ordinal = int(passage.chunk_id.rpartition(".")[2])
-        found = await self._read(reading.neighbours, passage.document_id, passage.version, ordinal, distance=_DISTANCE)
+        found = await self._read(reading.neighbours, *_place(passage), distance=_DISTANCE)
         return _passages(found)
 
     async def page(self, passage: Passage, page: int) -> list[Passage]:
@@ -46,12 +47,27 @@ class Reader:
         live = await self._read(reading.live_versions, list({passage.document_id for passage in passages}))
         return [passage for passage in passages if live.get(passage.document_id) == passage.version]
 
+    async def join(self, passages: Sequence[Passage]) -> tuple[Joined, ...]:
+        """The passages with their neighbours; without those whose version no longer answers."""
+
+        def in_thread() -> tuple[Joined, ...]:
+            with self._database.read() as connection:
+                found = reading.with_neighbours(connection, map(_place, passages))
+                hits = [(found[place], passage) for passage in passages if (place := _place(passage)) in found]
+                return join(hits, {chunk.id: chunk for chunk in found.values()}, partial(read_text, connection))
+
+        return await anyio.to_thread.run_sync(in_thread)
+
     async def _read(self, query: Callable[..., T], *arguments: Any, **named: Any) -> T:
         def in_thread() -> T:
             with self._database.read() as connection:
                 return query(connection, *arguments, **named)
 
         return await anyio.to_thread.run_sync(in_thread)
+
+
+def _place(passage: Passage) -> Place:
+    return passage.document_id, passage.version, int(passage.chunk_id.rpartition(".")[2])
 
 
 def _passages(found: Iterable[StoredChunk]) -> list[Passage]:

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from app.retrieval.fusion import normalised
 from app.telemetry import RERANKS
-from app.types import Passage, with_context
+from app.types import Passage, indexed_text
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ class Reranker:
     async def _rerank(self, query: str, unchanged: tuple[Passage, ...], budget_ms: float) -> tuple[Reranked, str]:
         if self.problem is not None:
             return Reranked(unchanged, self.problem), "unavailable"
-        texts = [with_context(passage.headings, passage.header, passage.text) for passage in unchanged]
+        texts = [indexed_text(each.filename, each.headings, each.header, each.text) for each in unchanged]
         request = _Request(query, texts, time.monotonic() + budget_ms / 1000, Future())
         try:
             self._requests.put_nowait(request)

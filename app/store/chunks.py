@@ -16,7 +16,7 @@ from app.store.collections import advance_sequence
 from app.store.near_copies import store_bands
 from app.store.spaces import EMBEDDING_DTYPE, bind_model
 from app.store.tables import chunks, documents, embeddings, removals, versions
-from app.types import Chunk, with_context
+from app.types import Chunk, indexed_text
 
 # SQLite allows 32,766 bound values a statement; a thousand ids at a time is quick in every database.
 _IDS_PER_QUERY = 1000
@@ -164,7 +164,6 @@ def chunks_after(
     """
     query = (
         _select_embedded(space, chunks.c.id, versions.c.first_chunk)
-        .join(versions, _OF_VERSION)
         .where(chunks.c.collection_id == collection_id, chunks.c.id > after, chunks.c.id <= until, _IS_INDEXED)
         .order_by(chunks.c.id)
     )
@@ -176,7 +175,7 @@ def chunks_after(
                 id=row.id,
                 first_id=row.first_chunk,
                 embedding=np.frombuffer(row.embedding, dtype=EMBEDDING_DTYPE),
-                text=with_context(tuple(row.headings), row.header, row.text),
+                text=indexed_text(row.filename, tuple(row.headings), row.header, row.text),
             )
 
 
@@ -190,7 +189,9 @@ def live_embeddings(
         .where(chunks.c.collection_id == collection_id, documents.c.id.in_(document_ids))
     )
     return {
-        with_context(tuple(row.headings), row.header, row.text): np.frombuffer(row.embedding, dtype=EMBEDDING_DTYPE)
+        indexed_text(row.filename, tuple(row.headings), row.header, row.text): np.frombuffer(
+            row.embedding, dtype=EMBEDDING_DTYPE
+        )
         for row in connection.execute(query)
         if row.embedding is not None
     }
@@ -199,11 +200,16 @@ def live_embeddings(
 def _select_embedded(space: int, *columns: ColumnElement[Any]) -> Select[Any]:
     """Chunks with what the embedder reads of them, and their embeddings in a space: null where they have none."""
     embedding = case((chunks.c.space == space, chunks.c.embedding), else_=embeddings.c.embedding).label("embedding")
-    return select(*columns, embedding, chunks.c.headings, chunks.c.header, chunks.c.text).outerjoin(
-        embeddings,
-        (embeddings.c.collection_id == chunks.c.collection_id)
-        & (embeddings.c.chunk_id == chunks.c.id)
-        & (embeddings.c.space == space),
+    context = versions.c.filename, chunks.c.headings, chunks.c.header
+    return (
+        select(*columns, embedding, *context, chunks.c.text)
+        .join(versions, _OF_VERSION)
+        .outerjoin(
+            embeddings,
+            (embeddings.c.collection_id == chunks.c.collection_id)
+            & (embeddings.c.chunk_id == chunks.c.id)
+            & (embeddings.c.space == space),
+        )
     )
 
 
@@ -231,6 +237,13 @@ def live_chunks(connection: Connection, collection_id: str, ids: Sequence[int]) 
         parameters = {"collection_id": collection_id, "ids": ids[at : at + _IDS_PER_QUERY]}
         found.update((row.id, stored_chunk(row)) for row in connection.execute(_LIVE_CHUNKS_BY_ID, parameters))
     return found
+
+
+def read_text(connection: Connection, document_id: str, version: int, start: int, end: int) -> str:
+    """`text[start:end]` of a version that is kept."""
+    part = func.substr(versions.c.text, start + 1, end - start)
+    query = select(part).where(versions.c.document_id == document_id, versions.c.version == version)
+    return connection.scalar(query) or ""
 
 
 def document_chunks(connection: Connection, document_id: str, *, limit: int, after_ordinal: int) -> list[StoredChunk]:

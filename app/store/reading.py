@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,8 @@ from app.store.chunks import StoredChunk, select_live_chunks, stored_chunk
 from app.store.documents import live_ranges
 from app.store.filters import compile_filter
 from app.store.tables import chunks, documents, versions
+
+Place = tuple[str, int, int]  # of a chunk: document, version, ordinal
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,20 @@ def neighbours(
         .order_by(chunks.c.ordinal)
     )
     return [stored_chunk(row) for row in connection.execute(query)]
+
+
+def with_neighbours(connection: Connection, places: Iterable[Place]) -> dict[Place, StoredChunk]:
+    """The chunks at these places, each with the one before and the one behind it."""
+    wanted: dict[tuple[str, int], set[int]] = {}
+    for document_id, version, ordinal in places:
+        wanted.setdefault((document_id, version), set()).update((ordinal - 1, ordinal, ordinal + 1))
+    found: dict[Place, StoredChunk] = {}
+    for (document_id, version), ordinals in wanted.items():
+        query = select_live_chunks().where(
+            chunks.c.document_id == document_id, chunks.c.version == version, chunks.c.ordinal.in_(ordinals)
+        )
+        found |= {(document_id, version, row.ordinal): stored_chunk(row) for row in connection.execute(query)}
+    return found
 
 
 def page_chunks(connection: Connection, document_id: str, version: int, page: int, *, limit: int) -> list[StoredChunk]:

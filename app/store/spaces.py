@@ -11,8 +11,8 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, in
 
 from app.errors import EmbeddingModelChanged, EmbeddingModelMismatch
 from app.store.collections import lock_collection
-from app.store.tables import chunks, collections, embeddings, spaces
-from app.types import Collection, with_context
+from app.store.tables import chunks, collections, embeddings, spaces, versions
+from app.types import Collection, indexed_text
 
 EMBEDDING_DTYPE = np.dtype("<f2")
 
@@ -88,13 +88,14 @@ def previous(connection: Connection, collection: Collection) -> Space | None:
 def unembedded(connection: Connection, collection_id: str, space: int, *, after: int, limit: int) -> list[Unembedded]:
     """Chunks behind an id that have no embedding in the space, ascending."""
     query = (
-        select(chunks.c.id, chunks.c.headings, chunks.c.header, chunks.c.text)
+        select(chunks.c.id, versions.c.filename, chunks.c.headings, chunks.c.header, chunks.c.text)
+        .join(versions, (versions.c.document_id == chunks.c.document_id) & (versions.c.version == chunks.c.version))
         .where(_lacks(collection_id, space), chunks.c.id > after)
         .order_by(chunks.c.id)
         .limit(limit)
     )
     rows = connection.execute(query)
-    return [Unembedded(row.id, with_context(tuple(row.headings), row.header, row.text)) for row in rows]
+    return [Unembedded(row.id, indexed_text(row.filename, tuple(row.headings), row.header, row.text)) for row in rows]
 
 
 def count_unembedded(connection: Connection, collection_id: str, space: int) -> int:

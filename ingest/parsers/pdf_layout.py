@@ -11,7 +11,7 @@ from statistics import median
 from ingest.parsers.paragraphs import display_width
 from ingest.parsers.pdf_drawn_tables import with_drawn_tables
 from ingest.parsers.pdf_tables import tables, with_units
-from ingest.parsers.pdf_words import Line, PageLines, rows
+from ingest.parsers.pdf_words import Font, Line, PageLines, rows
 
 _MIN_GUTTER = 5.0  # points between two columns
 _ALIGNED = 3.0  # points: lines that begin so near each other begin at one place
@@ -38,12 +38,14 @@ class Text:
     widths: tuple[int, ...]
     usual: int
     may_go_on: bool = False  # it opens a column: its first line may go on with the paragraph before
+    fonts: tuple[Font | None, ...] = ()  # of the lines, where they are known
 
     def cut(self, start: int, end: int) -> Text:
         """Some of the lines."""
         if start == 0 and end == len(self.lines):
             return self
-        return Text(self.lines[start:end], self.widths[start:end], self.usual, self.may_go_on and start == 0)
+        may_go_on = self.may_go_on and start == 0
+        return Text(self.lines[start:end], self.widths[start:end], self.usual, may_go_on, self.fonts[start:end])
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +244,8 @@ def _texts(found: list[list[Line]], ordered: bool) -> Iterator[Text]:
 def _text(lines: Sequence[Line], left: float, edge: float) -> Text:
     half_em = max(median(line.height for line in lines) / 2.4, 0.5)
     widths = tuple(int((line.x1 - min(left, line.x0)) / half_em) for line in lines)
-    return Text(tuple(line.text for line in lines), widths, int((edge - left) / half_em))
+    texts, fonts = tuple(line.text for line in lines), tuple(line.font for line in lines)
+    return Text(texts, widths, int((edge - left) / half_em), fonts=fonts)
 
 
 def _reading(row: list[Line]) -> list[Line]:
@@ -251,9 +254,9 @@ def _reading(row: list[Line]) -> list[Line]:
     for line in row:
         last = found[-1] if found else None
         if last is not None and line.x0 - last.x1 <= _WIDE_GAP * line.height:
-            found[-1] = Line(
-                f"{last.text} {line.text}", last.x0, min(last.y0, line.y0), line.x1, max(last.y1, line.y1), last.order
-            )
+            box = last.x0, min(last.y0, line.y0), line.x1, max(last.y1, line.y1)
+            font = last.font if last.font == line.font else None
+            found[-1] = Line(f"{last.text} {line.text}", *box, last.order, font=font)
         else:
             found.append(line)
     return sorted(found, key=lambda line: line.order)

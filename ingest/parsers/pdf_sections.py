@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from ingest.parsers.paragraphs import join_printed, joint, rejoin, runs_on, vocabulary
+from ingest.parsers.pdf_headings import Heading, printed_headings
 from ingest.parsers.pdf_layout import Table, Text
 from ingest.sections import PARAGRAPH_BREAK, Section
 from ingest.tables import join_cells
 
+_PAGES_OF_A_CHAPTER = 5  # an outline with fewer entries than one for so many pages leaves out the headings
 _LONG_TABLE = 6  # rows: a table that may be cut into several chunks
 _MAX_HEADER = 300  # characters
 _MAX_TITLES = 3  # rows over a table's header row and with it
@@ -20,11 +23,12 @@ OutlineEntry = tuple[int, tuple[str, ...]]  # page, from 0, and heading path
 
 
 def sections(pages: Sequence[Sequence[Text | Table]], outline: Sequence[OutlineEntry]) -> Iterator[Section]:
-    """Sections of whole paragraphs, cut at pages, where a heading of the outline stands, and around long tables."""
+    """Sections of whole paragraphs, cut at pages, where a heading stands, and around long tables.
+
+    The outline names the headings. Where there is none, or one of few chapters, their print tells them.
+    """
     words = vocabulary("\n".join(line for block in page for line in _printed(block)) for page in pages)
-    by_page: dict[int, list[tuple[str, ...]]] = {}
-    for number, path in outline:
-        by_page.setdefault(number, []).append(path)
+    by_page = _headings(pages, outline)
     headings: tuple[str, ...] = ()
     before: Section | None = None
     for index, page in enumerate(pages):
@@ -72,24 +76,53 @@ def _between(before: Section | None, text: str, path: tuple[str, ...]) -> str:
     return joint(last, first) if runs_on(last, first) else PARAGRAPH_BREAK
 
 
+def _headings(pages: Sequence[Sequence[Text | Table]], outline: Sequence[OutlineEntry]) -> dict[int, list[Heading]]:
+    """The headings of each page, from 0."""
+    outlined = _outlined(pages, outline)
+    if len(outline) * _PAGES_OF_A_CHAPTER >= len(pages):
+        return outlined
+    printed = printed_headings(pages)
+    chapter: tuple[str, ...] = ()
+    found: dict[int, list[Heading]] = {}
+    for number in sorted({*outlined, *printed}):
+        chapters = outlined.get(number, [])
+        named = {_squeeze(each.path[-1]) for each in chapters}
+        others = [each for each in printed.get(number, ()) if _squeeze(each.path[-1]) not in named]
+        for each in sorted([*chapters, *others], key=lambda each: each.line):
+            if each in chapters:
+                chapter = each.path
+            path = chapter if each in chapters else (*chapter, each.path[-1]) if chapter else each.path
+            found.setdefault(number, []).append(Heading(each.line, path))
+    return found
+
+
+def _outlined(pages: Sequence[Sequence[Text | Table]], outline: Sequence[OutlineEntry]) -> dict[int, list[Heading]]:
+    """Where the outline's titles stand on each page. One that is not there counts from where it would be."""
+    shown: dict[int, list[str]] = {}
+    found: dict[int, list[Heading]] = {}
+    for number, path in outline:
+        if number not in shown:
+            shown[number] = [line for block in pages[number] for line in _printed(block)] if number < len(pages) else []
+        lines, title = shown[number], _squeeze(path[-1])
+        headings = found.setdefault(number, [])
+        start = headings[-1].line if headings else 0
+        at = next((at for at in range(start, len(lines)) if _opens_with(lines, at, title)), start)
+        headings.append(Heading(at, path))
+    return found
+
+
 def _under_headings(
-    blocks: Sequence[Text | Table], paths: Sequence[tuple[str, ...]], headings: tuple[str, ...]
+    blocks: Sequence[Text | Table], cuts: Sequence[Heading], headings: tuple[str, ...]
 ) -> Iterator[tuple[tuple[str, ...], list[Text | Table]]]:
-    """The blocks of a page under their heading paths. A title that is not among them counts from where it would be."""
+    """The blocks of a page under their heading paths."""
     part: list[Text | Table] = []
-    shown = [line for block in blocks for line in _printed(block)]
-    cuts: list[tuple[int, tuple[str, ...]]] = []
-    start = 0
-    for path in paths:
-        title = _squeeze(path[-1])
-        start = next((at for at in range(start, len(shown)) if _opens_with(shown, at, title)), start)
-        cuts.append((start, path))
+    remaining = deque(cuts)
     at = 0
     for block in blocks:
         end = at + len(_printed(block))
         first = at
-        while cuts and cuts[0][0] < end:
-            cut, path = cuts.pop(0)
+        while remaining and remaining[0].line < end:
+            cut, path = remaining.popleft()
             if isinstance(block, Text) and cut > first:
                 part.append(block.cut(first - at, cut - at))
                 first = cut
@@ -98,7 +131,7 @@ def _under_headings(
         part.append(block.cut(first - at, end - at) if isinstance(block, Text) else block)
         at = end
     yield headings, part
-    for _, path in cuts:
+    for _, path in remaining:
         yield path, []
 
 

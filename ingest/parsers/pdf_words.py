@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import NamedTuple
 
 import pypdfium2
 import pypdfium2.raw as pdfium
@@ -21,6 +23,18 @@ _MAX_OBJECTS = 20_000
 _MOST_CHARACTERS = 60_000  # on a page; of a newspaper it has half as many
 _RULE = 3.0  # points: a thicker line is an area
 _SHORTEST_RULE = 6.0
+_BOLD = re.compile("bold|black|heavy|demi|cmbx|hei(?!ght)|黑|gothic-?[5-9]", re.I)  # in a font's name
+_ITALIC = re.compile("ital|obli|cmti", re.I)
+_BOLD_WEIGHT = 650  # of a font whose name does not tell
+_FONT_NAME_BYTES = 64
+
+
+class Font(NamedTuple):
+    """How a line is printed, as far as titles differ in it from what they stand over."""
+
+    size: float  # points, to the half
+    is_bold: bool
+    is_italic: bool
 
 
 @dataclass(slots=True)
@@ -34,6 +48,9 @@ class Line:
     y1: float
     order: int = 0  # among the lines of the page's own content stream
     cells: tuple[tuple[str, ...], ...] = ()  # of a table that is put in place of its lines
+    font: Font | None = None  # None where it is unknown, or changes within the line
+    first: int = 0  # of its words: where they stand in the page's text
+    last: int = 0
 
     @property
     def height(self) -> float:
@@ -85,6 +102,7 @@ class _Word:
     dx: float  # from the first character to the last, which tells where it runs
     dy: float
     break_before: str  # the white space that stands before it
+    at: int = 0  # where it stands in the page's text
 
 
 def read_page(page: pypdfium2.PdfPage, max_characters: int) -> PageLines:
@@ -100,14 +118,53 @@ def read_page(page: pypdfium2.PdfPage, max_characters: int) -> PageLines:
             found.lines = _without_places(textpage.get_text_range())
             return found
         words, turned = _upright(list(_words(page, textpage)), found)
+        found.lines = _lines(words, [])
+        if not turned and _may_hold_table(found.lines):
+            found.rules, found.walls = _rules(page)
+            if found.walls:
+                found.lines = _lines(words, found.walls)
+        _tell_fonts(textpage, found.lines)
     finally:
         textpage.close()
-    found.lines = _lines(words, [])
-    if not turned and _may_hold_table(found.lines):
-        found.rules, found.walls = _rules(page)
-        if found.walls:
-            found.lines = _lines(words, found.walls)
     return found
+
+
+def _tell_fonts(textpage: pypdfium2.PdfTextPage, lines: Sequence[Line]) -> None:
+    """Set each line's font, by its first word and its last."""
+    fonts = _Fonts(textpage)
+    for line in lines:
+        font = fonts.of(line.first)
+        if line.last == line.first or font == fonts.of(line.last):
+            line.font = font
+
+
+class _Fonts:
+    """What characters are printed in."""
+
+    def __init__(self, textpage: pypdfium2.PdfTextPage) -> None:
+        self._textpage = textpage.raw
+        self._name = ctypes.create_string_buffer(_FONT_NAME_BYTES)
+        self._flags = ctypes.c_int()
+        self._matrix = pdfium.FS_MATRIX()
+        self._faces: dict[tuple[bytes, int], tuple[bool, bool]] = {}
+
+    def of(self, index: int) -> Font | None:
+        """Of a character; None where there is none."""
+        if index < 0:
+            return None
+        pdfium.FPDFText_GetFontInfo(self._textpage, index, self._name, _FONT_NAME_BYTES, ctypes.byref(self._flags))
+        key = self._name.value, pdfium.FPDFText_GetFontWeight(self._textpage, index)
+        size, matrix = pdfium.FPDFText_GetFontSize(self._textpage, index), self._matrix
+        if pdfium.FPDFText_GetMatrix(self._textpage, index, ctypes.byref(matrix)):
+            size *= math.hypot(matrix.c, matrix.d)  # the page may show it larger or smaller
+        face = self._faces.get(key)
+        if face is None:
+            name = key[0].decode("utf-8", "replace")
+            is_italic = _ITALIC.search(name) is not None
+            # PDFium guesses the weight from the width of the stems, and takes slanted ones for bold.
+            is_bold = _BOLD.search(name) is not None or (key[1] >= _BOLD_WEIGHT and not is_italic)
+            face = self._faces[key] = is_bold, is_italic
+        return Font(round(size * 2) / 2, *face)
 
 
 def _without_places(text: str) -> list[Line]:
@@ -146,14 +203,15 @@ def _words(page: pypdfium2.PdfPage, textpage: pypdfium2.PdfTextPage) -> Iterator
             wide = token.count("\U00010000") // 2
             token = text[start - shift : stop - shift - wide]
             shift += wide
-        first, last = box(start, exact), box(stop - 1, exact)
+        at = start if exact else place.index(start)
+        first, last = box(at), box(stop - 1 if exact else place.index(stop - 1))
         x0, y0, x1, y1 = first
         if last is not first:
             x0, y0 = min(x0, last[0]), min(y0, last[1])
             x1, y1 = max(x1, last[2]), max(y1, last[3])
         if x0 >= -_MAX_COORDINATE and y0 >= -_MAX_COORDINATE and x1 <= _MAX_COORDINATE and y1 <= _MAX_COORDINATE:
             dx, dy = last[0] - first[0], last[1] - first[1]
-            yield _Word(token.replace("\ufffe", "-"), x0, y0, x1, y1, dx, dy, units[end:start])
+            yield _Word(token.replace("\ufffe", "-"), x0, y0, x1, y1, dx, dy, units[end:start], at)
         end = stop
 
 
@@ -167,10 +225,12 @@ class _Places:
         self._box = pdfium.FS_RECTF()
         self._reference = ctypes.byref(self._box)
 
-    def of(self, index: int, exact: bool) -> tuple[float, float, float, float]:
+    def index(self, position: int) -> int:
+        """Which character stands at a position in the page's text; -1 where there is none."""
+        return int(pdfium.FPDFText_GetCharIndexFromTextIndex(self._textpage, position))
+
+    def of(self, index: int) -> tuple[float, float, float, float]:
         """Left, top, right, bottom; outside of everything where there is none."""
-        if not exact:
-            index = pdfium.FPDFText_GetCharIndexFromTextIndex(self._textpage, index)
         if index < 0 or not pdfium.FPDFText_GetLooseCharBox(self._textpage, index, self._reference):
             return (-2 * _MAX_COORDINATE,) * 4
         box = self._box
@@ -229,11 +289,13 @@ def _lines(words: Sequence[_Word], walls: Sequence[Rule]) -> list[Line]:
         line = found[-1] if found else None
         if line is not None and _goes_on(line, word) and not (walls and _is_between(walls, line, word)):
             line.text += (" " if word.break_before else "") + word.text
+            line.last = word.at
             line.x0, line.x1 = min(line.x0, word.x0), max(line.x1, word.x1)
             if word.y1 - word.y0 > line.height:  # a raised number has begun the line
                 line.y0, line.y1 = word.y0, word.y1
         else:
-            found.append(Line(word.text, word.x0, word.y0, word.x1, word.y1, len(found)))
+            line = Line(word.text, word.x0, word.y0, word.x1, word.y1, len(found), first=word.at, last=word.at)
+            found.append(line)
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -12,6 +12,7 @@ import httpx
 from app.answering.answerer import Answerer
 from app.answering.openai_generator import OpenAIGenerator
 from app.config import Settings
+from app.retrieval.joining import Joined
 from app.retrieval.pipeline import Retrieval
 from app.types import Collection, Passage, Scores
 from tests.fake_engine import FakeEngine
@@ -61,7 +62,8 @@ class FixedRetriever:
     ) -> Retrieval:
         self.queries.append(query)
         details = {"candidates": []} if explain else None
-        return Retrieval(query, tuple(self.passages[:top_k]), 1.0, {"embed": 1.0, "search": 2.0}, details)
+        found = tuple(self.passages[:top_k])
+        return Retrieval(query, found, 1.0, {"embed": 1.0, "search": 2.0}, details)
 
 
 @dataclass
@@ -69,9 +71,13 @@ class FixedReader:
     """Reads the same passages around any other."""
 
     passages: Sequence[Passage]
+    widen: Callable[[Passage], Passage] = field(default=lambda passage: passage)
 
     async def neighbours(self, passage: Passage) -> list[Passage]:
         return list(self.passages)
+
+    async def join(self, passages: Sequence[Passage]) -> tuple[Joined, ...]:
+        return tuple(Joined(self.widen(passage), passage) for passage in passages)
 
     async def still_live(self, passages: Sequence[Passage]) -> list[Passage]:
         return list(passages)
@@ -91,14 +97,18 @@ def make_generator(engine: FakeEngine, client: httpx.AsyncClient, **changes: Any
 
 
 def make_answerer(
-    passages: Sequence[Passage], generator: OpenAIGenerator | None = None, **changes: Any
+    passages: Sequence[Passage],
+    generator: OpenAIGenerator | None = None,
+    *,
+    widen: Callable[[Passage], Passage] = lambda passage: passage,
+    **changes: Any,
 ) -> tuple[Answerer, FixedRetriever]:
     retriever = FixedRetriever(passages)
     answerer = Answerer(
         retriever=retriever,  # type: ignore[arg-type]
         generator=generator,
         settings=make_settings(**changes),
-        reader=FixedReader(passages),  # type: ignore[arg-type]
+        reader=FixedReader(passages, widen),  # type: ignore[arg-type]
     )
     return answerer, retriever
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -54,6 +55,27 @@ async def test_a_generated_answer(engine: FakeEngine, client: httpx.AsyncClient,
     assert [c.quote for c in result.citations] == ["The harbour bridge opened in 1932.", passages[1].text[35:]]
     assert (result.mode, result.model, result.usage.total_tokens) == (Mode.GENERATE, "fake", 18)
     assert result.conversation_id == "cnv_1"
+
+
+async def test_an_answer_from_a_neighbour(
+    engine: FakeEngine, client: httpx.AsyncClient, passages: list[Passage]
+) -> None:
+    """The model reads passages with their neighbours, and may quote from these; extraction has what was found."""
+
+    def widen(found: Passage) -> Passage:
+        text = f"{found.text} The toll ended in 1988."
+        return replace(found, text=text, end=found.start + len(text))
+
+    engine.script(answer("The toll ended in 1988. [2]"))
+    answerer, _ = make_answerer(passages, make_generator(engine, client), widen=widen)
+    result = await answerer.answer(AskRequest("When did the toll end?"), collection=make_collection())
+    assert [s.support for s in result.sentences] == [Support.SUPPORTED]
+    (citation,) = result.citations
+    assert citation.quote == "The toll ended in 1988."
+    assert citation.start == passages[1].end + 1
+    assert result.passages[1].text.endswith("1988.")
+    extracted = await answerer.answer(AskRequest(BRIDGE_QUESTION, mode=Mode.EXTRACT), collection=make_collection())
+    assert extracted.passages == tuple(passages)
 
 
 async def test_citations_come_with_their_sentence(

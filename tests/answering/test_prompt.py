@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -122,6 +123,19 @@ async def test_lowest_passages_go_first(window: int, text: str) -> None:
     assert estimate(prompt.messages) + prompt.room <= window
     kept = re.findall(r"^(\d): ", prompt.messages[-1]["content"], re.MULTILINE)
     assert kept == [str(n) for n in range(len(kept))]
+
+
+@pytest_async
+async def test_neighbours_go_before_passages() -> None:
+    """What was joined to the lowest passages is left out first, and no passage as long as that makes room."""
+    wide = [f"{n}: core {n}. " + "around it " * 60 for n in range(4)]
+    task = make_task(*wide)
+    narrow = tuple(replace(each, text=each.text[:10]) for each in task.evidence.passages)
+    messages, _ = await fit(replace(task, narrow=narrow), 1500, never)
+    text = messages[-1]["content"]
+    assert all(f"core {n}" in text for n in range(4))
+    assert 0 < text.count("around it " * 60) < 4
+    assert text.index("around it") < text.index("core 1")
 
 
 @pytest_async

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.types import Chunk
+from app.types import Chunk, indexed_text
 from ingest.chunking import chunk
 from ingest.sections import Section, assemble
 
@@ -104,8 +104,21 @@ def test_tables() -> None:
     first, *others = chunks[1:-1]
     assert first.text.startswith("Name | Weight\nItem 0")
     assert (first.header, {part.header for part in others}) == ("", {"Name | Weight"})
-    assert all(part.indexed_text == f"Name | Weight\n{part.text}" for part in others)
-    assert all(count([part.indexed_text])[0] <= 20 for part in others)
+    assert all(_indexed(part) == f"Name | Weight\n{part.text}" for part in others)
+    assert all(count([_indexed(part)])[0] <= 20 for part in others)
+
+
+def test_heading_paths() -> None:
+    """A heading path that is long takes of the room for the text; a short one does not."""
+    words = " ".join(f"word{number}" for number in range(200))
+    _, short = chunks_of(Section(words, headings=("A",)), budget=50)
+    _, long = chunks_of(Section(words, headings=(" ".join("title" for _ in range(30)),)), budget=50)
+    assert max(part.tokens for part in short) > 40
+    assert max(part.tokens for part in long) <= 30
+
+
+def _indexed(part: Chunk) -> str:
+    return indexed_text("", part.headings, part.header, part.text)
 
 
 def test_pages() -> None:
