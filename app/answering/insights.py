@@ -9,7 +9,7 @@ from datetime import datetime
 
 from app.answering.terms import recall, weighted_terms
 
-_SAME = 0.6  # of the terms, by weight, both ways
+_SAME = 0.55  # of the terms, by weight, both ways
 _MOST_VARIANTS = 5
 
 

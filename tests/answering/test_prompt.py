@@ -131,8 +131,7 @@ async def test_neighbours_go_before_passages() -> None:
     wide = [f"{n}: core {n}. " + "around it " * 60 for n in range(4)]
     task = make_task(*wide)
     narrow = tuple(replace(each, text=each.text[:10]) for each in task.evidence.passages)
-    messages, _ = await fit(replace(task, narrow=narrow), 1500, never)
-    text = messages[-1]["content"]
+    text = (await fit(replace(task, narrow=narrow), 1500, never)).messages[-1]["content"]
     assert all(f"core {n}" in text for n in range(4))
     assert 0 < text.count("around it " * 60) < 4
     assert text.index("around it") < text.index("core 1")

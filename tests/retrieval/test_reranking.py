@@ -37,7 +37,7 @@ class Alphabet:
             self.may_go_on.wait(10)
         if self.fails:
             raise RuntimeError("out of memory")
-        return [ord(text[0]) / 256 for text in texts]
+        return [ord(text[-1]) / 256 for text in texts]
 
 
 @contextmanager
