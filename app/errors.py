@@ -3,6 +3,7 @@
     FootnoteError
     ├── InvalidRequest              what was asked cannot be right
     │   ├── InvalidFilter
+    │   ├── UnsupportedParameter    OpenAI has it, we do not
     │   ├── InvalidMetadata
     │   ├── EmptyUpload
     │   ├── UrlNotAllowed
@@ -13,6 +14,9 @@
     ├── NotFound
     │   ├── CollectionNotFound
     │   ├── DocumentNotFound
+    │   ├── FileNotFound
+    │   ├── FileBatchNotFound
+    │   ├── VectorStoreNotFound
     │   ├── ModelNotFound
     │   ├── VersionNotFound
     │   └── VersionNotReady
@@ -67,6 +71,12 @@ class InvalidFilter(InvalidRequest):
     """The filter is not valid."""
 
     code = "invalid_filter"
+
+
+class UnsupportedParameter(InvalidRequest):
+    """This server does not do that."""
+
+    code = "unsupported_parameter"
 
 
 class InvalidMetadata(InvalidRequest):
@@ -127,6 +137,24 @@ class DocumentNotFound(NotFound):
     """There is no such document."""
 
     code = "document_not_found"
+
+
+class FileNotFound(NotFound):
+    """There is no such file."""
+
+    code = "file_not_found"
+
+
+class FileBatchNotFound(NotFound):
+    """There is no such batch of files."""
+
+    code = "file_batch_not_found"
+
+
+class VectorStoreNotFound(NotFound):
+    """There is no such vector store."""
+
+    code = "vector_store_not_found"
 
 
 class ModelNotFound(NotFound):

@@ -7,7 +7,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
-CollectionName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+from app.store.collections import COLLECTION_NAME
+
+CollectionName = Annotated[str, StringConstraints(pattern=COLLECTION_NAME)]
 # Long enough for any question; a longer text is a document.
 Question = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=20_000)]
 TopK = Annotated[int, Field(ge=1, le=50)]
