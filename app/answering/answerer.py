@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,7 +16,7 @@ from app.answering.generation import Completion, Generator, Task
 from app.answering.terms import weighted_terms
 from app.config import Settings
 from app.errors import GenerationFailed, GenerationInterrupted, InvalidRequest
-from app.retrieval.pipeline import Retriever
+from app.retrieval.pipeline import Retrieval, Retriever
 from app.types import Answer, Collection, Message, Mode, Sampling
 
 _TERMS_OF_A_WHOLE_QUESTION = 2.0  # "And in 2019?" tells less: it needs the turn before to be searched for
@@ -35,6 +35,7 @@ class AskRequest:
     sampling: Sampling = field(default_factory=Sampling)
     conversation_id: str | None = None
     explain: bool = False
+    search: Callable[[str], Awaitable[Retrieval]] | None = None  # elsewhere than in the collection alone
 
 
 class Answerer:
@@ -65,13 +66,7 @@ class Answerer:
         """
         generator = self._choose(request.mode)
         query = search_query(request.question, request.history)
-        retrieval = await self._retriever.retrieve(
-            query,
-            collection=collection.name,
-            top_k=request.top_k,
-            filters=request.filters,
-            explain=request.explain,
-        )
+        retrieval = await self._search(query, request, collection)
         draft = Draft(request.question, query, retrieval, request.conversation_id)
         yield Sources(retrieval.passages)
         task = _task(request, collection, draft.evidence)
@@ -95,6 +90,17 @@ class Answerer:
                 async for event in events:
                     yield event
         yield Done(draft.finish())
+
+    async def _search(self, query: str, request: AskRequest, collection: Collection) -> Retrieval:
+        if request.search is not None:
+            return await request.search(query)
+        return await self._retriever.retrieve(
+            query,
+            collection=collection.name,
+            top_k=request.top_k,
+            filters=request.filters,
+            explain=request.explain,
+        )
 
     def _choose(self, mode: Mode | None) -> Generator:
         if mode is Mode.EXTRACT or (mode is None and self._generator is None):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +23,7 @@ class StreamEvent:
     reasoning: bool = False  # the model is thinking: no text for the answer, but a sign of life
     finish_reason: str | None = None
     usage: Usage | None = None
+    logprobs: tuple[Mapping[str, Any], ...] = ()  # of the tokens that the text is made of
 
 
 async def read_stream(chunks: AsyncIterator[bytes]) -> AsyncGenerator[StreamEvent, None]:
@@ -78,6 +79,7 @@ def _decode(line: bytes) -> StreamEvent | None:
         reasoning=bool(delta.get("reasoning") or delta.get("reasoning_content")),
         finish_reason=reason if isinstance(reason, str) else None,
         usage=_usage(usage) if isinstance(usage, dict) else None,
+        logprobs=_logprobs(choice.get("logprobs")),
     )
 
 
@@ -93,6 +95,11 @@ def _usage(usage: dict[str, Any]) -> Usage:
     counts = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
     prompt, completion = (count if isinstance(count, int) else 0 for count in counts)
     return Usage(prompt, completion)
+
+
+def _logprobs(value: Any) -> tuple[Mapping[str, Any], ...]:
+    tokens = _mapping(value).get("content")
+    return tuple(each for each in tokens if isinstance(each, dict)) if isinstance(tokens, list) else ()
 
 
 def _mapping(value: Any) -> dict[str, Any]:

@@ -110,6 +110,7 @@ class Draft:
             usage=self.completion.usage,
             timings_ms=self.timings,
             finish_reason=self.completion.finish_reason,
+            logprobs=self.completion.logprobs,
             passages=self._retrieval.passages,
             explain=self._explain(),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, MutableMapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from app.answering.evidence import Evidence
 from app.types import Message, Mode, Sampling, Usage
@@ -30,6 +30,7 @@ class Completion:
     model: str
     usage: Usage
     finish_reason: str | None  # "stop", "length", …
+    logprobs: tuple[Mapping[str, Any], ...] = ()  # a token each, where they were asked for
 
 
 class Generator(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, MutableMapping
+from collections.abc import AsyncGenerator, Mapping, MutableMapping
 from contextlib import aclosing
 from typing import Any, Final
 
@@ -89,6 +89,7 @@ class OpenAIGenerator:
         started = time.perf_counter()
         answered = False
         usage, finish_reason = Usage(), None
+        logprobs: list[Mapping[str, Any]] = []
         thoughts = _ThoughtFilter()
         events = self._engine.stream_chat(
             body, settings.llm_first_token_timeout_seconds, settings.llm_token_timeout_seconds
@@ -98,6 +99,7 @@ class OpenAIGenerator:
                 async for event in events:
                     usage = event.usage or usage
                     finish_reason = event.finish_reason or finish_reason
+                    logprobs += event.logprobs
                     text = thoughts.answer_part(event.text)
                     if not answered:
                         text = text.lstrip()
@@ -116,7 +118,7 @@ class OpenAIGenerator:
             timings["generate"] = _since(started)
         if not answered:
             raise GenerationFailed("The language model gave an empty answer.")
-        yield Completion(model, usage, finish_reason)
+        yield Completion(model, usage, finish_reason, tuple(logprobs))
 
 
 class _ThoughtFilter:

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Response
 from app.api.dependencies import ServicesDep
 from app.api.errors import NOT_FOUND, ErrorResponse
 from app.api.schemas.collections import CollectionChange, CollectionIn, CollectionOut, CollectionsOut
+from app.bootstrap import Core
 from app.errors import Conflict
 from app.store import collections
 from app.store.uploads import sweep_blobs
@@ -59,11 +60,15 @@ def change_collection(name: str, body: CollectionChange, services: ServicesDep) 
 @router.delete("/{name}", status_code=204, response_class=Response, responses={**NOT_FOUND, **_CONFLICT})
 def delete_collection(name: str, services: ServicesDep) -> Response:
     """With all its documents."""
-    core = services.core
+    delete_whole(services.core, name)
+    return Response(status_code=204)
+
+
+def delete_whole(core: Core, name: str) -> None:
+    """The collection with its documents, its index, and the originals that nobody needs any more."""
     if name == collections.DEFAULT_COLLECTION:
         raise Conflict("The default collection cannot be deleted; delete its documents.")
     with core.database.write() as connection:
         deleted = collections.delete_collection(connection, name)
     core.projection.forget(deleted.id)
     sweep_blobs(core.database, core.blobs)
-    return Response(status_code=204)
