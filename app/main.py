@@ -9,7 +9,7 @@ from importlib.metadata import version
 import httpx
 from fastapi import FastAPI
 
-from app.api import errors, page
+from app.api import errors, mcp, page
 from app.api.auth import Keys, RequireKey
 from app.api.dependencies import Services
 from app.api.observation import ObserveRequests
@@ -39,7 +39,7 @@ def create_app(
             core.embedders.start(for_queries=True)
             async with httpx.AsyncClient() as client:
                 retriever = build_retriever(core)
-                app.state.services = Services(
+                services = app.state.services = Services(
                     core=core,
                     retriever=retriever,
                     answerer=build_answerer(core, retriever, client),
@@ -47,14 +47,17 @@ def create_app(
                     fetcher=fetcher,
                     worker_problem=worker_problem,
                 )
-                yield
+                async with tools.running(services):
+                    yield
 
     app = FastAPI(title="Footnote", version=version("footnote"), description=_DESCRIPTION, lifespan=lifespan)
     errors.install(app)
     for module in (documents, versions, chunks, search, ask, collections, openai, health):
         app.include_router(module.router, responses=errors.RESPONSES)
     page.install(app)
+    keys = Keys(core.database, settings.api_keys)
+    tools = mcp.install(app, keys)
     # The last one added is the outermost: refusals are counted too.
-    app.add_middleware(RequireKey, keys=Keys(core.database, settings.api_keys))
+    app.add_middleware(RequireKey, keys=keys)
     app.add_middleware(ObserveRequests)
     return app
