@@ -256,6 +256,7 @@ class Client:
     ) -> AnswerRecord:
         """The whole answer at once."""
         body = {"question": question, "collection": collection, "top_k": top_k, "mode": mode, "filters": filters}
+        body["stream"] = False
         answer: AnswerRecord = self._call("POST", "/ask", json=_without_none(body))
         return answer
 

@@ -8,12 +8,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import anyio
+import anyio.to_thread
 import httpx2
 import pytest
 from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 
 from tests.api.serving import Service, problem, serving, settings_in
+from tests.fake_engine import STALL, FakeEngine, Reply, delta
 
 pytestmark = pytest.mark.anyio
 
@@ -103,3 +106,15 @@ def test_without_keys_only_this_machine_asks(service: Service) -> None:
     for headers in ({"Host": "rebound.example"}, {"Origin": "https://elsewhere.example"}):
         refused = service.http.post("/mcp", json={}, headers=headers)
         assert problem(refused, 403)["code"] == "forbidden"
+
+
+async def test_a_client_that_leaves_frees_the_engine(tmp_path: Path) -> None:
+    """A question whose client has gone is given up: the language model's server is told at once."""
+    engine = FakeEngine(default=lambda body: Reply([delta("The dome "), STALL]))
+    with engine, serving(settings_in(tmp_path, llm_base_url=engine.base_url)) as service:
+        service.add("dome.txt", TEXT)
+        async with over_http(service, "none is needed") as client, anyio.create_task_group() as tasks:
+            tasks.start_soon(client.call_tool, "ask", {"question": "When does the dome close?"})
+            await anyio.to_thread.run_sync(engine.wait_for, lambda: bool(engine.requests))
+            tasks.cancel_scope.cancel()
+        await anyio.to_thread.run_sync(engine.wait_for, lambda: engine.left == 1)

@@ -162,6 +162,14 @@ def test_embeddings_in_both_formats(client: openai.OpenAI) -> None:
     assert [each.index for each in numbers.data] == [0, 1]
 
 
+def test_many_embeddings_keep_their_order(client: openai.OpenAI) -> None:
+    """A batch that is embedded in pieces comes back whole, in the order of its texts."""
+    texts = [f"text {number}" for number in range(40)]
+    batch = client.embeddings.create(model="footnote", input=texts).data
+    alone = [client.embeddings.create(model="footnote", input=texts[at]).data[0].embedding for at in (0, 17, 39)]
+    assert [batch[at].embedding for at in (0, 17, 39)] == alone
+
+
 def test_base64_is_float32(served: Service) -> None:
     """On the wire a vector in base64 is its float32 numbers, little-endian."""
     body = {"model": "footnote", "input": "the dome", "encoding_format": "base64", "input_type": "query"}

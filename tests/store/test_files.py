@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from app.backup import backup, restore
+from app.config import Settings
 from app.errors import FileNotFound, InvalidRequest, VectorStoreNotFound
 from app.store import attachments, files, jobs, vector_stores
 from app.store.attachments import AttachmentStatus, Chunking, attach
 from app.store.blobs import BlobStore
 from app.store.collections import delete_collection, get_collection
-from app.store.database import Database
+from app.store.database import Database, open_database
 from app.store.documents import delete_document, get_document, make_live
 from app.store.files import File, keep_file
 from app.store.originals import needed
@@ -71,6 +73,18 @@ def test_a_file_in_no_collection_keeps_its_bytes(database: Database, blobs: Blob
         assert files.delete_file(connection, kept.id) == [kept.sha256]
     assert remove_unused_blob(database, blobs, kept.sha256)
     assert blobs.stored() == []
+
+
+def test_a_backup_holds_files(settings: Settings, tmp_path: Path) -> None:
+    """A file that is in no collection comes back from a backup with its bytes."""
+    with open_database(settings) as database:
+        kept = keep(database, BlobStore(settings.blobs_dir), "dome")
+    elsewhere = settings.model_copy(update={"data_dir": tmp_path / "elsewhere"})
+    backup(settings, tmp_path / "backup", lambda *_: None)
+    restore(elsewhere, tmp_path / "backup", lambda *_: None)
+    with open_database(elsewhere) as database, database.read() as connection:
+        assert files.get_file(connection, kept.id) == kept
+    assert BlobStore(elsewhere.blobs_dir).path(kept.sha256).read_bytes() == b"dome"
 
 
 def test_one_file_in_two_collections(database: Database, blobs: BlobStore) -> None:

@@ -3,53 +3,67 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 
 import numpy as np
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from app.api.dependencies import Services, ServicesDep
+from app.api.dependencies import ServicesDep
 from app.api.errors import NOT_FOUND
 from app.api.routes.openai.models import collection_of
 from app.api.schemas.openai_embeddings import EmbeddingOut, EmbeddingsIn, EmbeddingsOut, EmbeddingUsage
+from app.api.streaming import unless_client_leaves
 from app.embedding import Vectors
 from app.embedding.batching import BatchingEmbedder
 from app.errors import InvalidRequest, UnsupportedParameter
 
 router = APIRouter()
 
+_TEXTS_AT_ONCE = 16  # a question that comes meanwhile is embedded after no more than these
+
 
 @router.post("/embeddings", response_model=EmbeddingsOut, responses=NOT_FOUND)
-async def embed(body: EmbeddingsIn, services: ServicesDep) -> Response:
+async def embed(body: EmbeddingsIn, request: Request, services: ServicesDep) -> Response:
     """Vectors of unit length. Texts are taken for documents, unless `input_type` says that they are queries."""
-    found = await run_in_threadpool(_embed, body, services)
+    texts = body.texts()
+    collection = await run_in_threadpool(collection_of, services, body.model)
+    embedder = services.core.embedders.of(collection)
+    embedder.wait(0)
+    tokens = await run_in_threadpool(_count_tokens, embedder, texts)
+    dimension = _dimension(embedder, body.dimensions)
+    as_queries = body.input_type == "query"
+    vectors = await unless_client_leaves(
+        request, _embed(embedder.embed_queries if as_queries else embedder.embed_documents, texts)
+    )
+    found = EmbeddingsOut(
+        model=body.model,
+        data=[
+            EmbeddingOut(index=index, embedding=_encoded(vector, body.encoding_format))
+            for index, vector in enumerate(shortened(vectors, dimension))
+        ],
+        usage=EmbeddingUsage(prompt_tokens=tokens, total_tokens=tokens),
+    )
     # Not through the framework, which would look at every number of a batch.
     return Response(found.model_dump_json(), media_type="application/json")
 
 
-def _embed(body: EmbeddingsIn, services: Services) -> EmbeddingsOut:
-    texts = body.texts()
-    embedder = services.core.embedders.of(collection_of(services, body.model))
-    embedder.wait(0)
-    tokens = embedder.count_tokens(texts)
-    for number, count in enumerate(tokens):
+async def _embed(embed: Callable[[list[str]], Vectors], texts: list[str]) -> Vectors:
+    starts = range(0, len(texts), _TEXTS_AT_ONCE)
+    return np.concatenate([await run_in_threadpool(embed, texts[at : at + _TEXTS_AT_ONCE]) for at in starts])
+
+
+def _count_tokens(embedder: BatchingEmbedder, texts: list[str]) -> int:
+    """Of all texts together. Raises `InvalidRequest` where one is too long."""
+    counts = embedder.count_tokens(texts)
+    for number, count in enumerate(counts):
         # Cut silently, a vector would stand for something else than its text.
         if count > embedder.max_tokens:
             raise InvalidRequest(
                 f"Input {number} has {count} tokens; {embedder.name} reads {embedder.max_tokens} at most.",
                 param="input",
             )
-    dimension = _dimension(embedder, body.dimensions)
-    vectors = embedder.embed_queries(texts) if body.input_type == "query" else embedder.embed_documents(texts)
-    vectors = shortened(vectors, dimension)
-    return EmbeddingsOut(
-        model=body.model,
-        data=[
-            EmbeddingOut(index=index, embedding=_encoded(vector, body.encoding_format))
-            for index, vector in enumerate(vectors)
-        ],
-        usage=EmbeddingUsage(prompt_tokens=sum(tokens), total_tokens=sum(tokens)),
-    )
+    return sum(counts)
 
 
 def shortened(vectors: Vectors, dimension: int) -> Vectors:
