@@ -255,8 +255,8 @@ class Client:
         filters: Mapping[str, Any] | None = None,
     ) -> AnswerRecord:
         """The whole answer at once."""
-        body = {"question": question, "collection": collection, "top_k": top_k, "mode": mode, "filters": filters}
-        body["stream"] = False
+        choices = {"top_k": top_k, "mode": mode, "filters": filters}
+        body = {"question": question, "collection": collection, "stream": False, **choices}
         answer: AnswerRecord = self._call("POST", "/ask", json=_without_none(body))
         return answer
 
