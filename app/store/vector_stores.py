@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, func, insert, select, update
 
 from app.errors import CollectionNotFound, FileBatchNotFound, VectorStoreNotFound
 from app.store.attachments import Totals, cancel_unfinished, totals_of_batch, totals_of_collections
@@ -144,7 +144,7 @@ def _free_name(connection: Connection, name: str) -> str | None:
     return None
 
 
-_SELECT = select(
+_SELECT: Select[Any] = select(
     collections.c.id,
     collections.c.created_at,
     func.coalesce(vector_stores.c.name, collections.c.name).label("name"),
