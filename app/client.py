@@ -161,9 +161,10 @@ class Client:
         document: DocumentRecord = self._call("GET", f"/documents/{document_id}")
         return document
 
-    def document_text(self, document_id: str) -> str:
+    def document_text(self, document_id: str, *, version: int | None = None) -> str:
         """The normalised text that the offsets of quotes refer to."""
-        return str(self._call("GET", f"/documents/{document_id}/text")["text"])
+        query = _without_none({"version": version})
+        return str(self._call("GET", f"/documents/{document_id}/text", params=query)["text"])
 
     def delete_document(self, document_id: str) -> None:
         self._call("DELETE", f"/documents/{document_id}")
@@ -218,8 +219,10 @@ class Client:
     def delete_collection(self, name: str) -> None:
         self._call("DELETE", f"/collections/{name}")
 
-    def search(self, query: str, *, collection: str, top_k: int | None = None) -> list[PassageRecord]:
-        body = _without_none({"query": query, "collection": collection, "top_k": top_k})
+    def search(
+        self, query: str, *, collection: str, top_k: int | None = None, filters: Mapping[str, Any] | None = None
+    ) -> list[PassageRecord]:
+        body = _without_none({"query": query, "collection": collection, "top_k": top_k, "filters": filters})
         passages: list[PassageRecord] = self._call("POST", "/search", json=body)["passages"]
         return passages
 
@@ -265,10 +268,11 @@ class Client:
         top_k: int | None = None,
         mode: Mode | None = None,
         conversation_id: str | None = None,
+        filters: Mapping[str, Any] | None = None,
     ) -> AnswerRecord:
         """The whole answer at once."""
-        body = {"question": question, "collection": collection, "top_k": top_k, "mode": mode, "stream": False}
-        body |= {"conversation_id": conversation_id}
+        choices = {"top_k": top_k, "mode": mode, "conversation_id": conversation_id, "filters": filters}
+        body = {"question": question, "collection": collection, "stream": False, **choices}
         answer: AnswerRecord = self._call("POST", "/ask", json=_without_none(body))
         return answer
 

@@ -3,6 +3,7 @@
     FootnoteError
     ├── InvalidRequest              what was asked cannot be right
     │   ├── InvalidFilter
+    │   ├── UnsupportedParameter    OpenAI has it, we do not
     │   ├── InvalidMetadata
     │   ├── EmptyUpload
     │   ├── InvalidTemplate
@@ -16,6 +17,9 @@
     │   ├── CollectionNotFound
     │   ├── ConversationNotFound
     │   ├── DocumentNotFound
+    │   ├── FileNotFound
+    │   ├── FileBatchNotFound
+    │   ├── VectorStoreNotFound
     │   ├── ModelNotFound
     │   ├── PromptNotFound
     │   ├── VersionNotFound
@@ -72,6 +76,12 @@ class InvalidFilter(InvalidRequest):
     """The filter is not valid."""
 
     code = "invalid_filter"
+
+
+class UnsupportedParameter(InvalidRequest):
+    """This server does not do that."""
+
+    code = "unsupported_parameter"
 
 
 class InvalidMetadata(InvalidRequest):
@@ -150,6 +160,24 @@ class DocumentNotFound(NotFound):
     """There is no such document."""
 
     code = "document_not_found"
+
+
+class FileNotFound(NotFound):
+    """There is no such file."""
+
+    code = "file_not_found"
+
+
+class FileBatchNotFound(NotFound):
+    """There is no such batch of files."""
+
+    code = "file_batch_not_found"
+
+
+class VectorStoreNotFound(NotFound):
+    """There is no such vector store."""
+
+    code = "vector_store_not_found"
 
 
 class ModelNotFound(NotFound):

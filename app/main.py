@@ -10,7 +10,7 @@ import httpx
 from fastapi import FastAPI
 
 from app.answering.dialogue import Dialogue
-from app.api import errors, page
+from app.api import errors, mcp, page
 from app.api.auth import Keys, RequireKey
 from app.api.dependencies import Services
 from app.api.observation import ObserveRequests
@@ -60,7 +60,7 @@ def create_app(
                 generator = build_generator(settings, client)
                 answerer = stack.enter_context(closing(build_answerer(core, retriever, generator)))
                 dialogue = Dialogue(answerer=answerer, database=core.database, writer=generator)
-                app.state.services = Services(
+                services = app.state.services = Services(
                     core=core,
                     retriever=retriever,
                     answerer=await stack.enter_async_context(dialogue),
@@ -69,7 +69,8 @@ def create_app(
                     fetcher=fetcher,
                     worker_problem=worker_problem,
                 )
-                yield
+                async with tools.running(services):
+                    yield
 
     app = FastAPI(title="Footnote", version=version("footnote"), description=_DESCRIPTION, lifespan=lifespan)
     errors.install(app)
@@ -77,7 +78,9 @@ def create_app(
     for module in (documents, versions, chunks, search, *talk, collections, openai, health):
         app.include_router(module.router, responses=errors.RESPONSES)
     page.install(app)
+    keys = Keys(core.database, settings.api_keys)
+    tools = mcp.install(app, keys)
     # The last one added is the outermost: refusals are counted too.
-    app.add_middleware(RequireKey, keys=Keys(core.database, settings.api_keys))
+    app.add_middleware(RequireKey, keys=keys)
     app.add_middleware(ObserveRequests)
     return app

@@ -321,6 +321,7 @@ class Answer:
     usage: Usage
     timings_ms: Mapping[str, float]
     finish_reason: str | None = None  # the engine's: "stop", "length", …
+    logprobs: tuple[Mapping[str, Any], ...] = ()  # a token each, as the engine gives them where they were asked for
     passages: tuple[Passage, ...] = ()
     explain: Mapping[str, Any] | None = None
     strategy: Strategy = Strategy.SINGLE  # the one that was used

@@ -15,6 +15,7 @@ from app.failpoints import failpoint
 from app.projection import Projection
 from app.signatures import sign
 from app.store import documents, jobs
+from app.store.attachments import Chunking, chunking_of
 from app.store.blobs import BlobStore
 from app.store.chunks import VersionContent, live_embeddings, store_chunks
 from app.store.collections import get_collection_by_id
@@ -96,12 +97,14 @@ class Pipeline:
             found = documents.get_documents(connection, [job.document_id for job in batch])
             ids = {document.collection_id for document in found.values()}
             collections = {collection_id: get_collection_by_id(connection, collection_id) for collection_id in ids}
+            chunkings = chunking_of(connection, found)
         for job in batch:
             try:
                 document = found.get(job.document_id)
                 if document is None or document.version != job.version:
                     raise LeaseLost
-                prepared.append(self._prepare(job, document, collections[document.collection_id]))
+                collection, chunking = collections[document.collection_id], chunkings.get(document.id)
+                prepared.append(self._prepare(job, document, collection, chunking))
             except Exception as error:
                 outcomes[job] = error
         by_collection: dict[str, list[Prepared]] = {}
@@ -126,8 +129,12 @@ class Pipeline:
         failpoint("index.synced")
         return self._make_live(prepared)
 
-    def _prepare(self, job: Job, document: Document, collection: Collection) -> Prepared:
+    def _prepare(self, job: Job, document: Document, collection: Collection, chunking: Chunking | None) -> Prepared:
         embedder = self._embedders.of(collection)
+        chunking = chunking or Chunking(
+            collection.setting("chunk_tokens", self._chunk_tokens),
+            collection.setting("chunk_overlap_tokens", self._chunk_overlap_tokens),
+        )
         if document.chunks:
             return Prepared(job, document)
         with timed("parse"):
@@ -143,8 +150,8 @@ class Pipeline:
                 text,
                 spans,
                 embedder.count_tokens,
-                budget=min(collection.setting("chunk_tokens", self._chunk_tokens), embedder.max_tokens),
-                overlap=collection.setting("chunk_overlap_tokens", self._chunk_overlap_tokens),
+                budget=min(chunking.tokens, embedder.max_tokens),
+                overlap=chunking.overlap_tokens,
             )
         if not chunks:
             raise EmptyDocument

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -49,6 +49,7 @@ class AskRequest:
     explain: bool = False
     streamed: bool = True  # somebody reads along: what was said cannot be taken back
     strategy: Strategy | None = None
+    search: Callable[[str], Awaitable[Retrieval]] | None = None  # elsewhere than in the collection alone
 
 
 class Answerer:
@@ -152,7 +153,7 @@ class Answerer:
         """The passages for an answer. An agent without a language model is nobody: several searches take its place."""
         strategy = request.strategy or Strategy(collection.setting("strategy", Strategy.SINGLE))
         top_k = request.top_k or collection.setting("top_k", self._settings.top_k)
-        search = partial(
+        search = request.search or partial(
             self._retriever.retrieve,
             collection=collection.name,
             top_k=request.top_k,

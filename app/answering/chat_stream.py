@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +34,7 @@ class StreamEvent:
     finish_reason: str | None = None
     usage: Usage | None = None
     calls: tuple[CallPiece, ...] = ()
+    logprobs: tuple[Mapping[str, Any], ...] = ()  # of the tokens that the text is made of
 
 
 async def read_stream(chunks: AsyncIterator[bytes]) -> AsyncGenerator[StreamEvent, None]:
@@ -90,6 +91,7 @@ def _decode(line: bytes) -> StreamEvent | None:
         finish_reason=reason if isinstance(reason, str) else None,
         usage=_usage(usage) if isinstance(usage, dict) else None,
         calls=tuple(_call_pieces(delta.get("tool_calls"))),
+        logprobs=_logprobs(choice.get("logprobs")),
     )
 
 
@@ -121,6 +123,11 @@ def _usage(usage: dict[str, Any]) -> Usage:
     counts = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
     prompt, completion = (count if isinstance(count, int) else 0 for count in counts)
     return Usage(prompt, completion)
+
+
+def _logprobs(value: Any) -> tuple[Mapping[str, Any], ...]:
+    tokens = _mapping(value).get("content")
+    return tuple(each for each in tokens if isinstance(each, dict)) if isinstance(tokens, list) else ()
 
 
 def _mapping(value: Any) -> dict[str, Any]:

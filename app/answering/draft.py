@@ -129,6 +129,7 @@ class Draft:
             usage=self.completion.usage + self.spent,
             timings_ms=self.timings,
             finish_reason=self.completion.finish_reason,
+            logprobs=self.completion.logprobs,
             passages=self._retrieval.sources,
             explain=self._explain(),
             strategy=self.strategy,

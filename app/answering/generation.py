@@ -49,6 +49,7 @@ class Completion:
     usage: Usage
     finish_reason: str | None  # "stop", "length", "repetition", …
     budget: PromptBudget | None = field(default=None, compare=False)  # None where there was no prompt
+    logprobs: tuple[Mapping[str, Any], ...] = ()  # a token each, where they were asked for
 
 
 @dataclass(frozen=True, slots=True)

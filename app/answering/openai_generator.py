@@ -148,6 +148,7 @@ class OpenAIGenerator:
         started = time.perf_counter()
         answered = False
         usage, finish_reason = Usage(), None
+        logprobs: list[Mapping[str, Any]] = []
         thoughts = _ThoughtFilter()
         guard = LoopGuard(hold_all=not task.streamed)
         events = self._engine.stream_chat(
@@ -158,6 +159,7 @@ class OpenAIGenerator:
                 async for event in events:
                     usage = event.usage or usage
                     finish_reason = event.finish_reason or finish_reason
+                    logprobs += event.logprobs
                     text = thoughts.answer_part(event.text)
                     if not answered:
                         text = text.lstrip()
@@ -184,7 +186,7 @@ class OpenAIGenerator:
             raise GenerationFailed("The language model gave an empty answer.")
         if rest := guard.finish():
             yield rest
-        yield Completion(model, usage, finish_reason, _budget(task, prompt, window))
+        yield Completion(model, usage, finish_reason, _budget(task, prompt, window), tuple(logprobs))
 
 
 class _ThoughtFilter:

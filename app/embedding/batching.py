@@ -8,7 +8,7 @@ import queue
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -101,6 +101,10 @@ class BatchingEmbedder:
     @property
     def dimension(self) -> int:
         return self.wait().dimension
+
+    @property
+    def shorter_dimensions(self) -> Collection[int]:
+        return self.wait().shorter_dimensions
 
     @property
     def max_tokens(self) -> int:

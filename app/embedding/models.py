@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,7 @@ class SentenceTransformerEmbedder:
         self._threads_for_a_query = 1 if is_small else cores
         dimension = self._model.get_embedding_dimension()
         self.dimension: int = dimension or self.embed_queries(["dimension"]).shape[1]
+        self.shorter_dimensions = _shorter_dimensions(self._model, self.dimension)
         self._tokenizer = _plain_tokenizer(self._model)
         unknown = self._tokenizer.model.unk_token if hasattr(self._tokenizer.model, "unk_token") else None
         self._unknown_id = self._tokenizer.token_to_id(unknown) if isinstance(unknown, str) else None
@@ -111,6 +112,7 @@ class HashingEmbedder:
 
     max_tokens = 256
     passes_at_once = 1
+    shorter_dimensions: Collection[int] = ()
 
     def __init__(self, dimension: int = _DIMENSIONS) -> None:
         self.dimension = dimension
@@ -169,6 +171,15 @@ def _load(source: str, device: str) -> Any:
         raise ConfigurationError(f"The embedding model {source!r} could not be loaded: {error}") from error
     logger.info("loaded %s on %s%s", source, where, " in bfloat16" if options else "")
     return model.eval()
+
+
+def _shorter_dimensions(model: Any, dimension: int) -> Collection[int]:
+    """As the model's own config says, in the two ways that are in use; only it knows how it was trained."""
+    config = next((step.auto_model.config for step in model.children() if hasattr(step, "auto_model")), None)
+    named = getattr(config, "matryoshka_dimensions", None)
+    if isinstance(named, list):
+        return frozenset(each for each in named if isinstance(each, int) and 0 < each < dimension)
+    return range(1, dimension) if getattr(config, "is_matryoshka", None) is True else ()
 
 
 def pick_device(torch: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -21,6 +21,10 @@ class Embedder(Protocol):
 
     @property
     def dimension(self) -> int: ...
+
+    @property
+    def shorter_dimensions(self) -> Collection[int]:
+        """What its vectors may be cut to: of a Matryoshka model, which says so itself. Usually none."""
 
     @property
     def max_tokens(self) -> int:

@@ -15,6 +15,7 @@ from app.store.tables import collections, documents, spaces
 from app.types import Collection
 
 DEFAULT_COLLECTION = "default"
+COLLECTION_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 
 _next_space = spaces.alias("next")
 _COLLECTIONS = (
@@ -30,10 +31,12 @@ _BY_NAME = _COLLECTIONS.where(collections.c.name == bindparam("name"))
 _BY_ID = _COLLECTIONS.where(collections.c.id == bindparam("id"))
 
 
-def create_collection(connection: Connection, name: str, settings: Mapping[str, Any], now: float) -> Collection:
-    """Raises `CollectionExists`."""
+def create_collection(connection: Connection, name: str | None, settings: Mapping[str, Any], now: float) -> Collection:
+    """Without a name it takes one from its id. Raises `CollectionExists`."""
+    number = uuid.uuid4().hex
+    name = name or f"vs_{number}"
     values = {
-        "id": f"col_{uuid.uuid4().hex}",
+        "id": f"col_{number}",
         "name": name,
         "settings": dict(settings),
         "sequence": 0,

@@ -77,10 +77,17 @@ def problem(copy: Path) -> str | None:
 def read_contents(copy: Path) -> Contents:
     """Count what a copy holds. Raises `BackupFailed` where it is no database of Footnote's."""
     with _opened(copy) as connection:
+        # A copy that was made before there were files has no such table.
+        has_files = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'files'").fetchone()
+        tables = ("versions", "files") if has_files else ("versions",)
         return Contents(
             documents=connection.execute("SELECT count(*) FROM documents").fetchone()[0],
             chunks=connection.execute("SELECT count(*) FROM chunks").fetchone()[0],
-            originals=frozenset(row[0] for row in connection.execute("SELECT DISTINCT sha256 FROM versions")),
+            originals=frozenset(
+                row[0]
+                for table in tables
+                for row in connection.execute(f"SELECT DISTINCT sha256 FROM {table}")  # noqa: S608 - one of two names
+            ),
         )
 
 

@@ -27,7 +27,7 @@ from app.errors import DocumentNotFound, VersionNotFound, VersionNotReady
 from app.failpoints import failpoint
 from app.store import deletions
 from app.store.collections import advance_sequence, get_collection_by_id
-from app.store.tables import collections, documents, jobs, metadata_values, removals, versions
+from app.store.tables import collections, documents, files, jobs, metadata_values, removals, versions
 from app.types import Document, DocumentStatus
 
 KEEP_VERSIONS = 3  # earlier ones of a document, unless its collection says otherwise
@@ -317,8 +317,9 @@ def live_text(connection: Connection, document_id: str) -> tuple[int, str]:
 
 
 def is_blob_used(connection: Connection, sha256: str) -> bool:
-    """Whether any version, of any collection, has these bytes."""
-    return connection.scalar(select(versions.c.version).where(versions.c.sha256 == sha256).limit(1)) is not None
+    """Whether any version, of any collection, or any file has these bytes."""
+    uses = (select(table.c.sha256).where(table.c.sha256 == sha256).limit(1) for table in (versions, files))
+    return any(connection.scalar(use) is not None for use in uses)
 
 
 def _insert_metadata_values(

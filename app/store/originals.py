@@ -11,23 +11,25 @@ from sqlalchemy import Connection, select
 from app.store.blobs import BlobStore
 from app.store.database import Database
 from app.store.documents import is_blob_used
-from app.store.tables import documents, versions
+from app.store.tables import documents, files, versions
 
 
 def needed(connection: Connection) -> set[str]:
-    """The digests of all originals, of every version."""
-    return set(connection.scalars(select(versions.c.sha256).distinct()))
+    """The digests of all originals, of every version, and of files that are in no collection."""
+    return {digest for table in (versions, files) for digest in connection.scalars(select(table.c.sha256).distinct())}
 
 
 def names(connection: Connection, digests: Sequence[str]) -> list[str]:
-    """File and id of the documents with these originals, in their order of creation."""
+    """Name and id of the documents and files with these originals, each in their order of creation."""
     query = (
         select(versions.c.filename, versions.c.document_id, versions.c.sha256)
         .join(documents, documents.c.id == versions.c.document_id)
         .order_by(documents.c.created_at, documents.c.id)
     )
     wanted = set(digests)
-    return [f"{row.filename} ({row.document_id})" for row in connection.execute(query) if row.sha256 in wanted]
+    of_files = select(files.c.filename, files.c.id, files.c.sha256).order_by(files.c.created_at, files.c.id)
+    rows = [*connection.execute(query), *connection.execute(of_files)]
+    return [f"{filename} ({owner})" for filename, owner, sha256 in rows if sha256 in wanted]
 
 
 def is_lost(database: Database, blobs: BlobStore, sha256: str) -> bool:

@@ -198,6 +198,59 @@ metadata_values = Table(
     Index(None, "document_id"),
 )
 
+# Files that were uploaded for themselves, as OpenAI has it: any number of collections may hold one as a document.
+files = Table(
+    "files",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("filename", Text, nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("media_type", Text),  # null: of a kind that cannot be read
+    Column("bytes", BigInteger, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Index(None, "sha256"),
+    Index(None, "created_at", "id"),
+)
+
+# What OpenAI knows of a collection and we do not. Every collection is a vector store, with or without such a row.
+vector_stores = Table(
+    "vector_stores",
+    metadata,
+    Column("collection_id", Text, ForeignKey("collections.id", ondelete="CASCADE"), primary_key=True),
+    Column("name", Text, nullable=False),  # for display: any text, and several may have the same
+    Column("description", Text),
+    Column("metadata", JSON, nullable=False),
+)
+
+file_batches = Table(
+    "file_batches",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("collection_id", Text, ForeignKey("collections.id", ondelete="CASCADE"), nullable=False),
+    Column("is_cancelled", Boolean, nullable=False, server_default=false()),
+    Column("created_at", Double, nullable=False),
+    Index(None, "collection_id"),
+)
+
+# A file in a collection, and the document that it is there. The document has a copy of the file's name and digest, so
+# that everything else may take it for one that was uploaded by itself.
+attachments = Table(
+    "attachments",
+    metadata,
+    Column("collection_id", Text, ForeignKey("collections.id", ondelete="CASCADE"), nullable=False),
+    Column("file_id", Text, ForeignKey("files.id"), nullable=False),
+    # Null after its batch was cancelled; gone with a document that is deleted otherwise.
+    Column("document_id", Text, ForeignKey("documents.id", ondelete="CASCADE"), unique=True),
+    Column("batch_id", Text, ForeignKey("file_batches.id", ondelete="CASCADE")),
+    Column("chunk_tokens", Integer),  # null: as in the collection
+    Column("chunk_overlap_tokens", Integer),
+    Column("created_at", Double, nullable=False),
+    PrimaryKeyConstraint("collection_id", "file_id"),
+    Index(None, "file_id"),
+    Index(None, "batch_id"),
+)
+
 jobs = Table(
     "jobs",
     metadata,

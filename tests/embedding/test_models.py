@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -119,6 +120,21 @@ def test_a_models_own_prompts_are_used(transformer: Path) -> None:
     assert not np.allclose(query, document)
     plain = embedder._model.encode(["night the watch"], prompt="", normalize_embeddings=True)
     assert np.allclose(query, plain, atol=2e-2)
+
+
+@pytest.mark.parametrize(
+    ("said", "shorter"),
+    [({"matryoshka_dimensions": [4, 8, 16]}, {4, 8}), ({"is_matryoshka": True}, set(range(1, 16))), ({}, set())],
+    ids=["named", "any", "none"],
+)
+def test_what_a_model_may_be_shortened_to(
+    transformer: Path, tmp_path: Path, said: dict[str, object], shorter: set[int]
+) -> None:
+    """Only the model itself says so, in its config."""
+    folder = shutil.copytree(transformer, tmp_path / "model")
+    config = folder / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | said))
+    assert set(SentenceTransformerEmbedder(str(folder), device="cpu").shorter_dimensions) == shorter
 
 
 def test_one_graph_embeds_texts_of_every_length(bundled: SentenceTransformerEmbedder) -> None:

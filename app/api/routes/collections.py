@@ -18,6 +18,7 @@ from app.api.schemas.collections import (
     PromptsOut,
     PromptVersionOut,
 )
+from app.bootstrap import Core
 from app.errors import Conflict
 from app.store import collections, prompts
 from app.store.uploads import sweep_blobs
@@ -90,11 +91,15 @@ def restore_prompt(name: str, version: int, services: ServicesDep) -> Collection
 @router.delete("/{name}", status_code=204, response_class=Response, responses={**NOT_FOUND, **_CONFLICT})
 def delete_collection(name: str, services: ServicesDep) -> Response:
     """With all its documents, answers and conversations."""
-    core = services.core
+    delete_whole(services.core, name)
+    return Response(status_code=204)
+
+
+def delete_whole(core: Core, name: str) -> None:
+    """The collection with all that belongs to it, its index, and the originals that nobody needs any more."""
     if name == collections.DEFAULT_COLLECTION:
         raise Conflict("The default collection cannot be deleted; delete its documents.")
     with core.database.write() as connection:
         deleted = collections.delete_collection(connection, name)
     core.projection.forget(deleted.id)
     sweep_blobs(core.database, core.blobs)
-    return Response(status_code=204)

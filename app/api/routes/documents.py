@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -130,10 +131,15 @@ def read_content(document_id: str, services: ServicesDep) -> FileResponse:
     """The original, as it was uploaded: always a download, never shown in place."""
     with services.core.database.read() as connection:
         document = documents.get_document(connection, document_id)
+    return download(services.core.blobs.path(document.sha256), document.filename, document.media_type)
+
+
+def download(path: Path, filename: str, media_type: str) -> FileResponse:
+    """A file of somebody's, which no browser may show in place."""
     return FileResponse(
-        services.core.blobs.path(document.sha256),
-        media_type=document.media_type,
-        filename=document.filename,
+        path,
+        media_type=media_type,
+        filename=filename,
         content_disposition_type="attachment",
         headers={"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox"},
     )

@@ -158,7 +158,16 @@ class AnswerOut(Wire):
     def of(cls, answer: Answer) -> Self:
         usage = answer.usage
         plain = fields_of(
-            answer, "text", "citations", "sentences", "usage", "timings_ms", "finish_reason", "passages", "explain"
+            answer,
+            "text",
+            "citations",
+            "sentences",
+            "usage",
+            "timings_ms",
+            "finish_reason",
+            "logprobs",
+            "passages",
+            "explain",
         )
         return cls(
             **plain,

@@ -7,7 +7,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
-CollectionName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+from app.store.collections import COLLECTION_NAME
+
+CollectionName = Annotated[str, StringConstraints(pattern=COLLECTION_NAME)]
 # A client's own or ours; it stands in a path, so it has no slash, and is more than dots.
 ConversationId = Annotated[
     str, StringConstraints(max_length=255, pattern=r"^[^/\x00-\x1f\x7f]*[^./\x00-\x1f\x7f][^/\x00-\x1f\x7f]*$")

@@ -1,0 +1,140 @@
+"""Models and chat completions, as OpenAI's clients send and read them.
+
+A field that would change the answer, and that we cannot follow, is refused; what does no harm (`user`, `store`,
+`metadata`, `service_tier`, `reasoning_effort`, `prompt_cache_key` and whatever comes next) is taken and ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from app.api.schemas.answers import stop_strings
+from app.errors import InvalidRequest, UnsupportedParameter
+from app.types import Message, Sampling
+
+# Sampling that is passed on to the engine as it is.
+_PASSED_ON = (
+    *("top_k", "min_p", "repetition_penalty", "seed", "presence_penalty", "frequency_penalty", "logit_bias"),
+    *("logprobs", "top_logprobs"),
+)
+_TEXT_PARTS = frozenset({"text", "input_text", "output_text"})
+
+
+class ModelOut(BaseModel):
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    owned_by: Literal["footnote"] = "footnote"
+
+
+class ModelsOut(BaseModel):
+    object: Literal["list"] = "list"
+    data: list[ModelOut]
+
+
+class Part(BaseModel):
+    """A part of a message: of text, or of something that cannot be asked."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+    text: str | None = None
+
+
+class ChatMessage(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | list[Part] | None = None
+
+    def message(self, param: str = "messages") -> Message:
+        """Raises `UnsupportedParameter` for images, sound and files."""
+        content = self.content or ""
+        if not isinstance(content, str):
+            for part in content:
+                if part.type not in _TEXT_PARTS:
+                    raise UnsupportedParameter(
+                        f"A message here is text; this server does not take {part.type!r}.", param=param
+                    )
+            content = "\n".join(part.text or "" for part in content)
+        return Message("system" if self.role == "developer" else self.role, content)
+
+
+class StreamOptions(BaseModel):
+    include_usage: bool | None = False
+
+
+class ChatCompletionIn(BaseModel):
+    """OpenAI's fields, those of vLLM, and nothing refused that does no harm."""
+
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={
+            "examples": [{"model": "footnote", "messages": [{"role": "user", "content": "When was it founded?"}]}]
+        },
+    )
+
+    model: str
+    messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=1000)]
+    stream: bool | None = False
+    stream_options: StreamOptions | None = None
+    n: int | None = None
+    temperature: float | None = Field(None, ge=0, le=2)
+    top_p: float | None = Field(None, gt=0, le=1)
+    max_tokens: int | None = Field(None, ge=1)
+    max_completion_tokens: int | None = Field(None, ge=1)
+    stop: list[str] | str | None = None
+    seed: int | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = Field(None, ge=0, le=20)
+    tools: list[dict[str, JsonValue]] | None = None
+    tool_choice: JsonValue = None
+    response_format: dict[str, JsonValue] | None = None
+
+    def check(self) -> None:
+        """Raises `UnsupportedParameter` for what would silently be answered otherwise than it was asked."""
+        extra: Mapping[str, Any] = self.model_extra or {}
+        if self.n not in (None, 1):
+            raise UnsupportedParameter("There is one answer to a question here: `n` must be 1.", param="n")
+        if (self.tools or extra.get("functions")) and self.tool_choice != "none":
+            raise UnsupportedParameter(
+                "This server answers from documents and calls no functions: leave `tools` out.", param="tools"
+            )
+        if self.response_format is not None and self.response_format.get("type") != "text":
+            raise UnsupportedParameter(
+                "An answer with footnotes is plain text: leave `response_format` out.", param="response_format"
+            )
+        if set(extra.get("modalities") or ()) - {"text"} or extra.get("audio"):
+            raise UnsupportedParameter("This server answers in text alone.", param="modalities")
+        if extra.get("web_search_options") is not None:
+            raise UnsupportedParameter(
+                "This server answers from documents, not from the web.", param="web_search_options"
+            )
+
+    def sampling(self) -> Sampling:
+        given: Mapping[str, Any] = dict(self)  # with the fields that have no name of their own here
+        return Sampling(
+            temperature=self.temperature,
+            top_p=self.top_p,
+            max_tokens=self.max_completion_tokens or self.max_tokens,
+            stop=stop_strings(self.stop),
+            extra={name: given[name] for name in _PASSED_ON if given.get(name) is not None},
+        )
+
+
+def split_question(messages: Sequence[Message], *, param: str) -> tuple[str, tuple[Message, ...]]:
+    """The last user message, and the conversation that it stands in. Raises `InvalidRequest`."""
+    last = next((at for at in reversed(range(len(messages))) if messages[at].role == "user"), None)
+    if last is None or any(message.role == "assistant" for message in messages[last:]):
+        raise InvalidRequest("The last message must be the user's question.", param=param)
+    question = messages[last].content.strip()
+    if not question:
+        raise InvalidRequest("The question is empty.", param=param)
+    return question, (*messages[:last], *messages[last + 1 :])
+
+
+def read_messages(messages: Iterable[ChatMessage]) -> list[Message]:
+    return [message.message() for message in messages]
