@@ -17,6 +17,7 @@ from app.types import Message
 
 _RECENT_SHARE = 0.6  # of the budget, where not all of the history fits
 _MOST_EARLIER = 6  # turns
+_WORTH_RECALLING = 0.3  # of the best turn's score: a word of grammar in common is nothing
 _SHOWN_CHARACTERS = 800  # of a question or an answer that is recalled
 _UNSUMMARISED_TURNS = 8  # the newest: they are in prompts as they are
 _SUMMARISED_AT_ONCE = 40  # turns; fewer where they are long
@@ -133,7 +134,8 @@ def _related(
         rarity = weight * math.log((len(exchanges) + 1) / (len(holding) + 0.5))
         for number in holding:
             scores[number] += rarity
-    best = sorted((number for number, score in enumerate(scores) if score > 0), key=lambda n: (-scores[n], n))
+    floor = _WORTH_RECALLING * max(scores, default=0.0)
+    best = sorted((n for n, score in enumerate(scores) if score > 0 and score >= floor), key=lambda n: (-scores[n], n))
     chosen: list[int] = []
     for number in best:
         needed = count(f"{exchanges[number].question} {exchanges[number].answer}")
