@@ -9,9 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from app.answering.prompt import Earlier, clean, without_markers
 from app.answering.terms import weighted_terms
+from app.index.analysis import analyse
 from app.store.conversations import Turn
 from app.types import Message
 
@@ -126,7 +128,7 @@ def _related(
     exchanges: Sequence[Earlier], question: str, budget: int, count: Callable[[str], int]
 ) -> tuple[Earlier, ...]:
     """Those that hold the question's rarer words, the best of them, in their order."""
-    terms = [frozenset(weighted_terms(f"{each.question} {each.answer}")) for each in exchanges]
+    terms = [_terms(f"{each.question} {each.answer}") for each in exchanges]
     wanted = weighted_terms(question)
     scores = [0.0] * len(exchanges)
     for term, weight in wanted.items():
@@ -143,6 +145,11 @@ def _related(
             chosen.append(number)
             budget -= needed
     return tuple(exchanges[number] for number in sorted(chosen))
+
+
+@lru_cache(maxsize=2048)  # turns are looked through again with every question of their conversation
+def _terms(text: str) -> frozenset[str]:
+    return frozenset(analyse(text))
 
 
 def _short(text: str) -> str:
