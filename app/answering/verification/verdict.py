@@ -31,7 +31,7 @@ class Verdict:
     """What the checks found of one sentence."""
 
     support: Support
-    score: float  # the share of its terms that the sources hold, rarer ones weighing more
+    score: float  # the share of its terms and numbers that the sources hold, words of grammar weighing less
     problems: tuple[Problem, ...] = ()
 
 
