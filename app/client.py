@@ -249,7 +249,7 @@ class Client:
                             yield Sources(data["passages"])
                         case "delta":
                             yield Delta(data["text"])
-                        case "citation":
+                        case "citation" if data["marker"] is not None:  # null: a sentence without a source
                             yield CitationFound(data)
                         case "done":
                             yield Done(data)
