@@ -207,6 +207,15 @@ class Client:
         collection: CollectionRecord = self._call("POST", "/collections", json={"name": name})
         return collection
 
+    def collection(self, name: str) -> CollectionRecord:
+        collection: CollectionRecord = self._call("GET", f"/collections/{name}")
+        return collection
+
+    def change_collection(self, name: str, settings: Mapping[str, Any]) -> CollectionRecord:
+        """Change the settings that are given."""
+        collection: CollectionRecord = self._call("PATCH", f"/collections/{name}", json={"settings": settings})
+        return collection
+
     def delete_collection(self, name: str) -> None:
         self._call("DELETE", f"/collections/{name}")
 
@@ -243,11 +252,20 @@ class Client:
         raise ClientError("The server ended its answer too early.")
 
     def answer(
-        self, question: str, *, collection: str, top_k: int | None = None, mode: Mode | None = None
+        self,
+        question: str,
+        *,
+        collection: str,
+        top_k: int | None = None,
+        mode: Mode | None = None,
+        filters: Mapping[str, Any] | None = None,
+        explain: bool | None = None,
     ) -> AnswerRecord:
         """The whole answer at once."""
         body = {"question": question, "collection": collection, "top_k": top_k, "mode": mode, "stream": False}
-        answer: AnswerRecord = self._call("POST", "/ask", json=_without_none(body))
+        answer: AnswerRecord = self._call(
+            "POST", "/ask", json=_without_none({**body, "filters": filters, "explain": explain})
+        )
         return answer
 
     def _send(self, file: BinaryIO, filename: str, collection: str, external_id: str | None) -> DocumentRecord:

@@ -12,12 +12,24 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import answers, fidelity, ingestion, latency, peers, retrieval, sandbox, scale, upload_memory
+from benchmarks import (
+    abstention,
+    answers,
+    fidelity,
+    ingestion,
+    latency,
+    peers,
+    retrieval,
+    sandbox,
+    scale,
+    upload_memory,
+)
 from benchmarks.results import Result, as_table, load_average, save
 
 _BENCHMARKS = {
     "retrieval": retrieval.run,
     "answers": answers.run,
+    "abstention": abstention.run,
     "fidelity": fidelity.run,
     "ingestion": ingestion.run,
     "sandbox": sandbox.run,

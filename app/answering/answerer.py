@@ -72,7 +72,7 @@ class Answerer:
             filters=request.filters,
             explain=request.explain,
         )
-        draft = Draft(request.question, query, retrieval, request.conversation_id)
+        draft = Draft(request.question, query, retrieval, request.conversation_id, collection)
         yield Sources(retrieval.passages)
         task = _task(request, collection, draft.evidence)
         if generator.mode is Mode.GENERATE and retrieval.passages:

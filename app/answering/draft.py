@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
-from dataclasses import asdict
 from typing import Any
 
 from app.answering.abstention import abstains, abstention, is_abstention
 from app.answering.citations import CitedSentence, cited_sentences, verify
-from app.answering.confidence import features, probability
+from app.answering.confidence import judge
 from app.answering.evidence import read_passages
 from app.answering.generation import Completion
 from app.errors import GenerationFailed
 from app.retrieval.pipeline import Retrieval
 from app.telemetry import ANSWERS, timed
-from app.types import Answer, Citation, Mode, Sentence, Usage
+from app.types import Answer, Citation, Collection, Mode, Sentence, Usage
 
 
 class Draft:
     """Grows with the stream of one answer, and becomes an `Answer` at its end."""
 
-    def __init__(self, question: str, query: str, retrieval: Retrieval, conversation_id: str | None) -> None:
+    def __init__(
+        self, question: str, query: str, retrieval: Retrieval, conversation_id: str | None, collection: Collection
+    ) -> None:
         """`query` is what was searched for: the question, made to stand alone."""
         self._question = question
         self._retrieval = retrieval
@@ -29,8 +30,8 @@ class Draft:
         self.timings: dict[str, float] = dict(retrieval.timings_ms)
         with timed("verify", self.timings):
             self.evidence = read_passages(retrieval.passages)
-            self._features = features(query, self.evidence, retrieval.coverage) if retrieval.passages else None
-        self.confidence = probability(query, self._features) if self._features else 0.0
+            self._judgement = judge(query, self.evidence, retrieval, collection)
+        self.confidence = self._judgement.confidence
         self.begin(Mode.EXTRACT, None)
         self.text = ""
         self.checked_until = 0
@@ -117,7 +118,7 @@ class Draft:
     def _explain(self) -> dict[str, Any] | None:
         if self._retrieval.explain is None:
             return None
-        return {**self._retrieval.explain, "confidence": asdict(self._features) if self._features else None}
+        return {**self._retrieval.explain, "confidence": self._judgement.explain()}
 
     def _has(self, citation: Citation, new: list[Citation]) -> bool:
         return any(
