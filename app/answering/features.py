@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, fields
 from itertools import pairwise
 
@@ -18,7 +18,6 @@ from app.index.analysis import analyse
 from app.retrieval.pipeline import Legs
 from app.types import Passage
 
-_HIGHEST_TERM = 2.2  # BM25 with tantivy's k1 of 1.2: what a term of rarity 1 can add
 _PHRASE_PASSAGES = 3
 _RUNNERS_UP = 5
 _ASKS_WHEN = re.compile(
@@ -56,6 +55,9 @@ class Features:
     best_document: float  # share that the passages of one document hold together
     document_lead: float  # by how much that is more than the next document's
     all_passages: float  # share that all passages together hold
+    first_of_all: (
+        float  # share that the first passage holds, with rarity among these passages in place of the collection
+    )
     best_sentence: float  # share that the sentence with the most holds
     adjacent_sentences: float  # share that the best two neighbouring sentences hold
     adjacent_words: float  # the same, every word counting alike whatever its rarity
@@ -63,13 +65,13 @@ class Features:
     lacking: float  # logarithm of the worth that it lacks
     rarest_missing: float  # worth of the rarest term that it lacks, by that of a term in no document
     names_missing: float  # share of the question's names and numbers that it lacks
+    unknown: float  # share of the question's words that no chunk of the collection holds
+    names_unknown: float  # share of its names and numbers that none holds
     phrases: float  # share of neighbouring words that the best sentences hold side by side; in Chinese of runs of three
     kind_missing: float  # 1 where a date or a number is asked for, and the best sentences have none of their own
-    lexical: float  # the best BM25 score, by the highest possible
-    lexical_lead: float  # by how much it leads over the mean of the next five, as a share of it
-    lexical_height: float  # by how many standard deviations it lies above the other candidates, as a logarithm
+    lexical_lead: float  # by how much the best BM25 score leads over the mean of the next five, as a share of it
     dense: float  # the best cosine similarity; this and the next two as far as the embedder knows the question's words
-    dense_height: float  # as `lexical_height`
+    dense_height: float  # by how many standard deviations it lies above the other candidates, as a logarithm
     agreement: float  # 1 where both legs put the first passage first
     length: float  # logarithm of the question's terms
 
@@ -86,11 +88,17 @@ def features(question: str, evidence: Evidence, coverage: float, legs: Legs) -> 
     passages = [
         terms.union(_terms_around(passage)) for terms, passage in zip(evidence.terms, evidence.passages, strict=True)
     ]
+    among = {
+        term: weight * _rarity_of(sum(term in terms for terms in passages), len(passages))
+        for term, weight in words.items()
+    }
     by_passage = [recall(worth, terms) for terms in passages]
     best, share, next_share = _best_document(worth, passages, evidence)
     missing = [value for term, value in worth.items() if term not in best]
     pair, adjacent = _best_neighbours(worth, evidence)
     sentences = " ".join(evidence.text(sentence) for sentence in pair)
+    names = {term: rarity[term] for term in _names(question) if term in rarity}
+    known = {term for term in words if legs.frequencies.holding.get(term, 0)} or passages[0]
     lexical = legs.lexical or _scores([passage.scores.lexical for passage in evidence.passages])
     dense = legs.dense or _scores([passage.scores.dense for passage in evidence.passages])
     first = evidence.passages[0].scores
@@ -100,18 +108,19 @@ def features(question: str, evidence: Evidence, coverage: float, legs: Legs) -> 
         best_document=share,
         document_lead=share - next_share,
         all_passages=recall(worth, frozenset().union(*passages)),
+        first_of_all=recall(among, passages[0]),
         best_sentence=max((recall(worth, sentence.terms) for sentence in evidence.sentences), default=0.0),
         adjacent_sentences=adjacent,
         adjacent_words=_best_neighbours(words, evidence)[1],
         held=math.log1p(share * total),
         lacking=math.log1p((1 - share) * total),
         rarest_missing=max(missing, default=0.0) / _rarity_of(0, _chunks(evidence, legs)),
-        names_missing=_names_missing(question, rarity, best),
+        names_missing=_missing(names, best),
+        unknown=_missing(words, known),
+        names_unknown=_missing(names, known),
         phrases=_phrases(question, worth, evidence, sentences),
         kind_missing=float(_kind_missing(question, sentences)),
-        lexical=(lexical[0] if lexical else 0.0) / (_HIGHEST_TERM * sum(rarity.values()) or 1.0),
         lexical_lead=_lead(lexical),
-        lexical_height=_height(lexical),
         dense=(dense[0] if dense else 0.0) * coverage,
         dense_height=_height(dense) * coverage,
         agreement=coverage * bool(dense and lexical and (first.dense, first.lexical) == (dense[0], lexical[0])),
@@ -143,8 +152,7 @@ def _rarity(words: Mapping[str, float], evidence: Evidence, legs: Legs) -> dict[
     """BM25's, over the collection; over the passages where nothing is known of it."""
     known = legs.frequencies
     if not known.chunks:
-        counts = {term: sum(term in terms for terms in evidence.terms) for term in words}
-        return {term: _rarity_of(count, len(evidence.passages)) for term, count in counts.items()}
+        return {term: _rarity_of(sum(term in each for each in evidence.terms), len(evidence.terms)) for term in words}
     return {term: _rarity_of(known.holding.get(term, 0), known.chunks) for term in words}
 
 
@@ -185,15 +193,18 @@ def _best_neighbours(wanted: Mapping[str, float], evidence: Evidence) -> tuple[S
     return best
 
 
-def _names_missing(question: str, rarity: Mapping[str, float], held: frozenset[str]) -> float:
+def _names(question: str) -> list[str]:
+    """Terms of names and numbers. The first word has a capital whatever it is; in Chinese a Latin word is a name."""
     words = [match.group() for match in NAME.finditer(question)]
-    # The first word of a sentence is capitalised whatever it is; in Chinese a Latin word is a name.
     names = [
         word
         for place, word in enumerate(words)
         if word[0].isdigit() or (word[0].isupper() and len(word) > 1 and (place or has_cjk(question)))
     ]
-    wanted = {term: rarity[term] for term in analyse(" ".join(names)) if term in rarity}
+    return analyse(" ".join(names))
+
+
+def _missing(wanted: Mapping[str, float], held: Set[str]) -> float:
     return 1.0 - recall(wanted, held) if wanted else 0.0
 
 
