@@ -46,7 +46,10 @@ CANDIDATES, TOP_K = 60, 6
 STRENGTH = 0.1
 OF_THE_EMBEDDER = ("dense", "dense_height", "agreement")
 # Which way a feature may speak; 0 is either way. The others speak for an answer.
-_SIGNS = {"lacking": -1, "rarest_missing": -1, "names_missing": -1, "kind_missing": -1, "length": 0}
+_SIGNS = {
+    **dict.fromkeys(("lacking", "rarest_missing", "names_missing", "unknown", "names_unknown", "kind_missing"), -1),
+    "length": 0,
+}
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ def questions(count: int, *, scale: float, shift: float, telling: str = "first_p
     for _ in range(count):
         values = dict(zip(NAMES, chance.uniform(0, 1, len(NAMES)), strict=True))
         score = (
-            8.0 * values["lexical"] - 4.0
-            if telling == "lexical"
+            8.0 * values["dense"] - 4.0
+            if telling == "dense"
             else -4.0 + 4.0 * (values["first_passage"] + values["lexical_lead"])
         )
         answerable = bool(chance.uniform() < 1 / (1 + np.exp(-(scale * score + shift))))
@@ -60,7 +60,7 @@ def test_a_model_worse_than_chance_says_nothing() -> None:
 
 def test_with_enough_questions_a_model_is_fitted_anew() -> None:
     """A feature that the model ignores, but that tells everything here, is learnt."""
-    asked = questions(600, scale=1.0, shift=0.0, telling="lexical")
+    asked = questions(600, scale=1.0, shift=0.0, telling="dense")
     fitted = fit(asked[:400], BEFORE)
     assert fitted.kind == "fitted anew"
     truths = table(asked[400:])[1]
@@ -71,7 +71,7 @@ def test_with_enough_questions_a_model_is_fitted_anew() -> None:
 def test_a_refit_may_leave_features_out() -> None:
     """Only the named features get a weight."""
     values, truths = table(questions(200, scale=1.0, shift=0.0))
-    assert refit(values, truths, strength=1.0, names=("lexical", "first_passage")).weights.keys() == {
-        "lexical",
+    assert refit(values, truths, strength=1.0, names=("dense", "first_passage")).weights.keys() == {
+        "dense",
         "first_passage",
     }
