@@ -53,11 +53,9 @@ class Features:
     first_passage: float  # share that the first passage holds
     best_passage: float  # share that the passage with the most holds
     best_document: float  # share that the passages of one document hold together
-    document_lead: float  # by how much that is more than the next document's
+    document_lead: float  # by how much that is more than the next document's; of one document, its passages compared
     all_passages: float  # share that all passages together hold
-    first_of_all: (
-        float  # share that the first passage holds, with rarity among these passages in place of the collection
-    )
+    first_of_all: float  # as `first_passage`, but by rarity among the passages found
     best_sentence: float  # share that the sentence with the most holds
     adjacent_sentences: float  # share that the best two neighbouring sentences hold
     adjacent_words: float  # the same, every word counting alike whatever its rarity
@@ -139,9 +137,14 @@ def _best_document(
     documents: dict[str, frozenset[str]] = {}
     for passage, terms in zip(evidence.passages, passages, strict=True):
         documents[passage.document_id] = documents.get(passage.document_id, frozenset()) | terms
+    if len(documents) == 1:
+        first, *others = sorted((recall(worth, terms) for terms in passages), reverse=True)
+        [(_, terms)] = documents.items()
+        share = recall(worth, terms)
+        return terms, share, share - (first - others[0]) if others else 0.0
     shares = {document: recall(worth, terms) for document, terms in documents.items()}
-    best, *others = sorted(shares, key=shares.__getitem__, reverse=True)
-    return documents[best], shares[best], shares[others[0]] if others else 0.0
+    best, second, *_ = sorted(shares, key=shares.__getitem__, reverse=True)
+    return documents[best], shares[best], shares[second]
 
 
 def _chunks(evidence: Evidence, legs: Legs) -> int:

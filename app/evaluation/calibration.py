@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -54,7 +55,7 @@ def fit(asked: Sequence[Asked], before: Model) -> Fitted:
     fitted = [kept, _cross_validated("stretched and shifted", values, truths, lambda x, y: stretch(x, y, before))]
     if min(truths.sum(), (~truths).sum()) >= _LEAST_TO_REFIT:
         fitted += [
-            _cross_validated("fitted anew", values, truths, lambda x, y, c=strength: refit(x, y, strength=c))
+            _cross_validated("fitted anew", values, truths, partial(refit, strength=strength))
             for strength in _STRENGTHS
         ]
     return min(fitted, key=lambda one: _loss(one.held_out, truths))
@@ -94,7 +95,8 @@ def _cross_validated(kind: str, values: Array, truths: Truths, learn: Callable[[
 
 
 def _scores(model: Model, values: Array) -> Array:
-    return model.constant + values @ np.array([model.weights.get(name, 0.0) for name in NAMES])
+    scores: Array = model.constant + values @ np.array([model.weights.get(name, 0.0) for name in NAMES])
+    return scores
 
 
 def _probabilities(model: Model, values: Array) -> Array:

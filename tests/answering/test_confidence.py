@@ -78,6 +78,25 @@ def test_a_rare_word_is_worth_more() -> None:
     assert features_of(question, held, legs=common).rarest_missing > 0.7
 
 
+def test_a_lead_is_over_something() -> None:
+    """The best document is compared with the next; where there is one only, its passages are."""
+    other = passage(BRIDGE, number=2)
+    assert features_of(QUESTION, passage(PANTHERS), passage(PANTHERS, number=2)).document_lead == 0.0
+    assert features_of(QUESTION, passage(PANTHERS), passage(PANTHERS)).document_lead == 0.0
+    assert features_of(QUESTION, passage(PANTHERS), other).document_lead > 0.2
+    assert features_of(QUESTION, passage(PANTHERS), passage(BRIDGE)).document_lead > 0.2
+
+
+def test_one_document_in_several_passages() -> None:
+    """What the passages of one document hold together counts, and so does its name."""
+    question = "When did Kawann Short visit the harbour bridge?"
+    whole = features_of(question, passage(PANTHERS), passage(BRIDGE))
+    apart = features_of(question, passage(PANTHERS), passage(BRIDGE, number=2))
+    assert whole.best_document > apart.best_document
+    named = replace(passage(BRIDGE), filename="Kawann Short.pdf")
+    assert features_of(question, named).best_document > features_of(question, passage(BRIDGE)).best_document
+
+
 def test_names_and_numbers_that_are_missing() -> None:
     """A name or a number of the question that no passage holds is noticed; its first word is no name."""
     assert features_of("Did Kawann Short sack?", passage(PANTHERS)).names_missing == 0.0
