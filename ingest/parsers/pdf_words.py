@@ -227,7 +227,8 @@ class _Places:
 
     def index(self, position: int) -> int:
         """Which character stands at a position in the page's text; -1 where there is none."""
-        return pdfium.FPDFText_GetCharIndexFromTextIndex(self._textpage, position)
+        index: int = pdfium.FPDFText_GetCharIndexFromTextIndex(self._textpage, position)
+        return index
 
     def of(self, index: int) -> tuple[float, float, float, float]:
         """Left, top, right, bottom; outside of everything where there is none."""

@@ -23,7 +23,7 @@ def test_a_chunk_comes_back_as_it_was_stored(library: Library) -> None:
         stored = list(chunks_after(connection, collection.id, 1, 0, collection.sequence))
         shown = document_chunks(connection, document_id, limit=10, after_ordinal=-1)
         _, text = documents.live_text(connection, document_id)
-    assert [chunk.text for chunk in stored] == ["One.", "二。"]
+    assert [chunk.text for chunk in stored] == ["note\nOne.", "note\n二。"]
     assert all(chunk.first_id == stored[0].id for chunk in stored)
     expected = EMBEDDER.embed_documents(["One.", "二。"]).astype(np.float16)
     assert np.array_equal(np.stack([chunk.embedding for chunk in stored]), expected)
