@@ -56,7 +56,6 @@ def build_core(settings: Settings) -> Core:
     database = open_database(settings)
     with database.write() as connection:
         ensure_default_collection(connection, time.time())
-    batch_size = settings.embedding_batch_size
     return Core(
         settings=settings,
         database=database,
@@ -64,8 +63,9 @@ def build_core(settings: Settings) -> Core:
         projection=Projection(database, settings.index_dir, clustered_from=settings.index_clustered_from),
         embedders=Embedders(
             settings.embedding_model,
-            lambda model: load_embedder(model, device=settings.embedding_device, batch_size=batch_size),
-            batch_size=batch_size,
+            lambda model: load_embedder(
+                model, device=settings.embedding_device, batch_size=settings.embedding_batch_size
+            ),
         ),
     )
 

@@ -67,7 +67,7 @@ class Settings(BaseSettings):
     # Embedding
     embedding_model: str = DEFAULT_EMBEDDING_MODEL  # the bundled one, a path, or a name on a hub
     embedding_device: str = "auto"  # auto, cpu, cuda, mps
-    embedding_batch_size: int = Field(32, gt=0)
+    embedding_batch_size: int | None = Field(None, gt=0)  # default: as fits the device
 
     # Chunks, in tokens of the embedder
     chunk_tokens: int = Field(200, ge=32)

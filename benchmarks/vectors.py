@@ -145,7 +145,7 @@ def nearest(queries: Vectors, rows: Rows, count: int) -> npt.NDArray[np.int64]:
 
 
 def _make(data: Path, folder: Path, most_texts: int) -> None:
-    embedder = load_embedder(DEFAULT_EMBEDDING_MODEL, device="auto", batch_size=32)
+    embedder = load_embedder(DEFAULT_EMBEDDING_MODEL, device="auto", batch_size=None)
     texts = list(dict.fromkeys(_cut(data, embedder)))
     random.Random(7).shuffle(texts)  # so that few of them are a sample of all
     texts = texts[:most_texts]

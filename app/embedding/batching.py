@@ -22,8 +22,7 @@ from app.errors import EmbedderUnavailable
 logger = logging.getLogger(__name__)
 
 _CACHED_QUERIES = 4096
-# Batches that are sorted by length together: padding is wasted work.
-_BATCHES_TOGETHER = 4
+_QUERIES_TOGETHER = 128
 _MOST_PATIENCE_SECONDS = 0.01
 _BUSY = 3  # requests a core, from which on nobody is answered sooner for not waiting
 _LEAST_SLICE = 8  # texts: fewer fill a pass badly
@@ -44,9 +43,8 @@ class BatchingEmbedder:
     and so does every call.
     """
 
-    def __init__(self, load: Callable[[], Embedder], *, batch_size: int = 32) -> None:
+    def __init__(self, load: Callable[[], Embedder]) -> None:
         self._load = load
-        self._most_texts = batch_size * _BATCHES_TOGETHER
         self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._loaded = threading.Event()
         self._embedder: Embedder | None = None
@@ -165,14 +163,20 @@ class BatchingEmbedder:
                 self._cache.popitem(last=False)
 
     def _submit(self, texts: Sequence[str], *, is_query: bool) -> Vectors:
-        parts = [request.result.result() for request in self._enqueue(texts, is_query=is_query)]
-        return np.concatenate(parts) if parts else np.empty((0, self.dimension), dtype=np.float32)
+        # Texts of one length share a pass: padding is wasted work.
+        by_length = sorted(range(len(texts)), key=lambda at: len(texts[at]))
+        requests = self._enqueue([texts[at] for at in by_length], is_query=is_query)
+        vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
+        if requests:
+            vectors[by_length] = np.concatenate([request.result.result() for request in requests])
+        return vectors
 
     def _enqueue(self, texts: Sequence[str], *, is_query: bool) -> list[_Request]:
-        self.wait()
+        embedder = self.wait()
+        most = _QUERIES_TOGETHER if is_query else embedder.batch_size
         # In slices, so that a long document does not keep the others waiting, and every thread has one.
         share = -(-len(texts) // len(self._threads))
-        size = min(max(share, _LEAST_SLICE), self._most_texts)
+        size = min(max(share, _LEAST_SLICE), most)
         slices = [list(texts[i : i + size]) for i in range(0, len(texts), size)]
         requests = [_Request(part, is_query, Future()) for part in slices]
         with self._closing:
@@ -181,6 +185,10 @@ class BatchingEmbedder:
             for request in requests:
                 self._requests.put(request)
         return requests
+
+    @property
+    def batch_size(self) -> int:
+        return self.wait().batch_size
 
     @property
     def passes_at_once(self) -> int:
@@ -232,8 +240,9 @@ class BatchingEmbedder:
         if expected < self._busy:
             patience = 0.0
         deadline = time.monotonic() + patience
+        most = _QUERIES_TOGETHER if first.is_query else self.batch_size
         # What another thread waits for is left to it.
-        while not self._idle and sum(len(r.texts) for r in together) < self._most_texts // len(self._threads):
+        while not self._idle and sum(len(r.texts) for r in together) < most:
             is_waiting = first.is_query and len(together) < expected
             try:
                 following = self._requests.get(timeout=max(0.0, deadline - time.monotonic()) if is_waiting else 0.0)

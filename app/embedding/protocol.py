@@ -34,6 +34,10 @@ class Embedder(Protocol):
     def passes_at_once(self) -> int:
         """How many threads should embed documents at the same time: with one more, each would only be slower."""
 
+    @property
+    def batch_size(self) -> int:
+        """How many documents a pass should have: with more it would be no quicker."""
+
     def embed_documents(self, texts: Sequence[str]) -> Vectors: ...
 
     def embed_queries(self, texts: Sequence[str]) -> Vectors: ...

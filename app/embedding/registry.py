@@ -14,11 +14,10 @@ from app.types import Collection
 class Embedders:
     """Each model is loaded once, in the background, when it is first wanted."""
 
-    def __init__(self, configured: str, load: Callable[[str], Embedder], *, batch_size: int = 32) -> None:
+    def __init__(self, configured: str, load: Callable[[str], Embedder]) -> None:
         """`load` makes the embedder of a name, and may take seconds."""
         self.configured = configured
         self._load = load
-        self._batch_size = batch_size
         self._lock = threading.Lock()
         self._for_queries = False
         self._embedders: dict[str, BatchingEmbedder] = {}
@@ -33,7 +32,7 @@ class Embedders:
         with self._lock:
             embedder = self._embedders.get(model)
             if embedder is None:
-                embedder = BatchingEmbedder(lambda: self._load(model), batch_size=self._batch_size)
+                embedder = BatchingEmbedder(lambda: self._load(model))
                 embedder.start(for_queries=self._for_queries)
                 self._embedders[model] = embedder
             return embedder

@@ -23,6 +23,7 @@ class CountingEmbedder(HashingEmbedder):
         self.calls: list[list[str]] = []
         self.gate = threading.Event()
         self.gate.set()
+        self.batch_size = 16
 
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
         self.calls.append(list(texts))
@@ -41,7 +42,7 @@ def model() -> CountingEmbedder:
 
 @pytest.fixture
 def embedder(model: CountingEmbedder):
-    embedder = BatchingEmbedder(lambda: model, batch_size=4)
+    embedder = BatchingEmbedder(lambda: model)
     embedder.start()
     yield embedder
     model.gate.set()

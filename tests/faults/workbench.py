@@ -64,7 +64,7 @@ class Workbench:
         self.blobs = BlobStore(self.settings.blobs_dir)
         self.projection = Projection(self.database, self.settings.index_dir, clustered_from=clustered_from)
         self.library = Library(self.database, self.blobs)
-        self.embedders = Embedders("hashing", lambda name: load_embedder(name, device="cpu", batch_size=32))
+        self.embedders = Embedders("hashing", lambda name: load_embedder(name, device="cpu", batch_size=None))
         self.core = Core(self.settings, self.database, self.blobs, self.projection, self.embedders)
         pipeline = Pipeline(
             database=self.database,
