@@ -13,7 +13,19 @@ from tests.fake_engine import STALL, FakeEngine, Reply, answer, words
 
 NOTES = "The dome closes at 15 m/s. The night watch begins at nine. 圆顶在大风时关闭。"
 TRUE, FALSE, UNMARKED = "The dome closes at 15 m/s. [1]", "It weighs 40 tons. [1]", "The night watch begins at nine."
-CITATION_FIELDS = {"marker", "document_id", "version", "filename", "page", "chunk_id", "start", "end", "quote", "score"}
+CITATION_FIELDS = {
+    "marker",
+    "document_id",
+    "version",
+    "filename",
+    "page",
+    "page_label",
+    "chunk_id",
+    "start",
+    "end",
+    "quote",
+    "score",
+}
 
 
 @pytest.fixture(scope="module")
