@@ -33,7 +33,7 @@ from app.cli_sync import Sync, watch
 from app.client import Client, ClientError, Outgoing, ServerNotRunning
 from app.config import Settings
 from app.errors import FootnoteError
-from app.types import Mode
+from app.types import Mode, Strategy
 
 cli = typer.Typer(
     help="Ask your own documents; every sentence of an answer carries a footnote.",
@@ -81,13 +81,17 @@ def ask(
     conversation: Annotated[
         str | None, typer.Option(metavar="ID", help="Go on with a conversation, or begin one of that name.")
     ] = None,
+    strategy: Annotated[
+        Strategy | None, typer.Option(help="How passages are gathered: by one search, by several, or by an agent.")
+    ] = None,
     as_json: AsJson = False,
     stream: Annotated[bool, typer.Option(help="Print the answer while it is written.")] = True,
     url: Url = None,
     api_key: ApiKey = None,
 ) -> None:
     """Ask a question and print the answer with its footnotes."""
-    asked: dict[str, Any] = {"collection": collection, "top_k": top_k, "mode": mode, "conversation_id": conversation}
+    asked: dict[str, Any] = {"collection": collection, "top_k": top_k, "mode": mode}
+    asked |= {"conversation_id": conversation, "strategy": strategy}
     with _client(url, api_key) as client:
         if stream and not as_json:
             show_answer(out, client.ask(question, **asked))

@@ -94,14 +94,19 @@ def build_inspector(core: Core, retriever: Retriever) -> Inspector:
     return Inspector(database=core.database, projection=core.projection, embedders=core.embedders, retriever=retriever)
 
 
-def build_answerer(core: Core, retriever: Retriever, generator: OpenAIGenerator | None) -> Answerer:
+def build_answerer(
+    core: Core,
+    retriever: Retriever,
+    generator: OpenAIGenerator | None,
+    second_opinion: SecondOpinion | None = None,
+) -> Answerer:
     """Without a language model, answers are extractive."""
     return Answerer(
         retriever=retriever,
         generator=generator,
         settings=core.settings,
         reader=Reader(core.database),
-        second_opinion=_second_opinion(core.settings),
+        second_opinion=second_opinion,
     )
 
 
@@ -110,7 +115,8 @@ def build_generator(settings: Settings, client: httpx.AsyncClient) -> OpenAIGene
     return OpenAIGenerator(client, settings) if settings.llm_base_url else None
 
 
-def _second_opinion(settings: Settings) -> SecondOpinion | None:
+def build_second_opinion(settings: Settings) -> SecondOpinion | None:
+    """Where a model is configured; it begins to load."""
     model = settings.entailment_model
     if model is None:
         return None

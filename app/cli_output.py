@@ -22,7 +22,7 @@ from app.client_records import (
     PassageRecord,
     Sources,
 )
-from app.types import DocumentStatus
+from app.types import DocumentStatus, Support
 
 # Documents and models are not trusted with the terminal: without these characters they cannot steer it.
 _CONTROL_CHARACTERS = {code: None for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
@@ -52,6 +52,10 @@ def show_evidence(console: Console, answer: AnswerRecord, passages: Sequence[Pas
     """The footnotes of an answer, and what a reader should know about how it came about."""
     for citation in answer["citations"]:
         _show_citation(console, citation)
+    for sentence in answer.get("sentences", ()):
+        if sentence["support"] == Support.UNSUPPORTED:
+            words = printable(answer["answer"][sentence["start"] : sentence["end"]])
+            console.print(Text(f"  Not supported by your documents: {words}", style="yellow"), soft_wrap=True)
     if not answer["answerable"]:
         nearest = " · ".join(dict.fromkeys(_place(passage["filename"], passage["page"]) for passage in passages[:3]))
         if nearest:

@@ -25,7 +25,7 @@ from app.client_records import (
     Sources,
 )
 from app.errors import FootnoteError
-from app.types import DocumentStatus, Mode
+from app.types import DocumentStatus, Mode, Strategy
 
 # Heartbeats keep a stream awake, but an answer that is not streamed may take as long as the language model needs.
 _TIMEOUT = httpx.Timeout(300.0, connect=3.0)
@@ -243,10 +243,11 @@ class Client:
         top_k: int | None = None,
         mode: Mode | None = None,
         conversation_id: str | None = None,
+        strategy: Strategy | None = None,
     ) -> Iterator[AskEvent]:
         """The answer as it is written. The last event is `Done`; an answer that breaks off raises `ClientError`."""
         body = {"question": question, "collection": collection, "top_k": top_k, "mode": mode, "stream": True}
-        body |= {"conversation_id": conversation_id}
+        body |= {"conversation_id": conversation_id, "strategy": strategy}
         try:
             with self._http.stream("POST", "/ask", json=_without_none(body)) as response:
                 if response.is_error:
@@ -277,13 +278,20 @@ class Client:
         top_k: int | None = None,
         mode: Mode | None = None,
         conversation_id: str | None = None,
+        strategy: Strategy | None = None,
         filters: Mapping[str, Any] | None = None,
         explain: bool | None = None,
     ) -> AnswerRecord:
         """The whole answer at once."""
         choices = {"top_k": top_k, "mode": mode, "conversation_id": conversation_id, "filters": filters}
-        body = {"question": question, "collection": collection, "stream": False, "explain": explain, **choices}
-        answer: AnswerRecord = self._call("POST", "/ask", json=_without_none(body))
+        body = {
+            "question": question,
+            "collection": collection,
+            "stream": False,
+            "explain": explain,
+            "strategy": strategy,
+        }
+        answer: AnswerRecord = self._call("POST", "/ask", json=_without_none(body | choices))
         return answer
 
     def _send(self, file: BinaryIO, filename: str, collection: str, **more: str | None) -> DocumentRecord:

@@ -63,6 +63,12 @@ class CitationRecord(TypedDict):
     quote: str
 
 
+class SentenceRecord(TypedDict):
+    start: int
+    end: int
+    support: str
+
+
 class AnswerRecord(TypedDict):
     id: str
     answer: str
@@ -71,6 +77,7 @@ class AnswerRecord(TypedDict):
     degraded: bool
     mode: str
     citations: list[CitationRecord]
+    sentences: NotRequired[list[SentenceRecord]]
     confidence: NotRequired[float]
     explain: NotRequired[dict[str, Any] | None]
 

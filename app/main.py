@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 
 import httpx
@@ -28,7 +28,15 @@ from app.api.routes import (
     search,
     versions,
 )
-from app.bootstrap import build_answerer, build_core, build_generator, build_inspector, build_reranker, build_retriever
+from app.bootstrap import (
+    build_answerer,
+    build_core,
+    build_generator,
+    build_inspector,
+    build_reranker,
+    build_retriever,
+    build_second_opinion,
+)
 from app.config import Settings
 from app.fetching import Fetcher
 from app.preview import Previewer
@@ -58,12 +66,16 @@ def create_app(
                     stack.callback(reranker.close)
                 retriever = build_retriever(core, reranker)
                 generator = build_generator(settings, client)
-                answerer = stack.enter_context(closing(build_answerer(core, retriever, generator)))
+                second_opinion = build_second_opinion(settings)
+                if second_opinion is not None:
+                    stack.callback(second_opinion.close)
+                answerer = build_answerer(core, retriever, generator, second_opinion)
                 dialogue = Dialogue(answerer=answerer, database=core.database, writer=generator)
                 services = app.state.services = Services(
                     core=core,
                     retriever=retriever,
                     answerer=await stack.enter_async_context(dialogue),
+                    second_opinion=second_opinion,
                     inspector=build_inspector(core, retriever),
                     previewer=Previewer(settings.parse_limits, settings.pdf_engine),
                     fetcher=fetcher,

@@ -197,6 +197,32 @@ def test_an_honest_no_names_the_nearest_passages(server: FakeServer, capsys: pyt
     assert "Your documents do not say.\n  Nearest: handbook.pdf, page 4" in capsys.readouterr().out
 
 
+def test_unsupported_sentences_are_named(server: FakeServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """A sentence that its source does not say is told below the answer, streamed or not."""
+    answer = ANSWER | {
+        "answer": "It closes at 15 m/s. [1] It is blue.",
+        "sentences": [
+            {"start": 0, "end": 20, "support": "supported"},
+            {"start": 25, "end": 36, "support": "unsupported"},
+        ],
+    }
+    for body, options in ((stream(("delta", {"text": "It"}), ("done", answer)), []), (answer, ["--no-stream"])):
+        server.on("POST", "/ask", body)
+        assert run("ask", "When?", *options) == 0
+        printed = capsys.readouterr().out
+        assert "Not supported by your documents: It is blue.\n" in printed
+        assert "documents: It closes" not in printed
+
+
+def test_a_strategy_is_asked_for(server: FakeServer) -> None:
+    """`ask --strategy` says how passages are gathered, streamed or not."""
+    server.on("POST", "/ask", stream(("done", ANSWER)))
+    assert run("ask", "When, and why?", "--strategy", "multi") == 0
+    server.on("POST", "/ask", ANSWER)
+    assert run("ask", "When, and why?", "--strategy", "agent", "--json") == 0
+    assert [request.json["strategy"] for request in server.requests] == ["multi", "agent"]
+
+
 def test_json_is_the_servers_own(server: FakeServer, capsys: pytest.CaptureFixture[str]) -> None:
     """`ask --json` prints the whole answer as the server sent it."""
     server.on("POST", "/ask", ANSWER | {"answer": "圆顶关闭。 [1]"})

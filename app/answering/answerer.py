@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -72,11 +72,6 @@ class Answerer:
         self._extractive = ExtractiveGenerator()
         self._settings = settings
 
-    def close(self) -> None:
-        """Let go of the model that judges."""
-        if self._second_opinion is not None:
-            self._second_opinion.close()
-
     async def answer(self, request: AskRequest, *, collection: Collection) -> Answer:
         """The whole answer at once. Raises what `ask` raises, and `GenerationInterrupted`."""
         return await whole_answer(self.ask(request, collection=collection))
@@ -88,11 +83,13 @@ class Answerer:
         the language model's server is told at once.
         """
         generator = self._choose(request.mode)
+        writer = self._generator if generator.mode is Mode.GENERATE else None
+        await _require_model(request, writer)
         timings: dict[str, float] = {}
-        query = await self._search_query(request, generator, timings)
+        query = await self._search_query(request, writer, timings)
         steps: list[Step] = []
         gathered: Gathered | None = None
-        async with aclosing(self._gather(request, query, collection, generator)) as gathering:
+        async with aclosing(self._gather(request, query, collection, writer)) as gathering:
             async for found in gathering:
                 if isinstance(found, Gathered):
                     gathered = found
@@ -147,7 +144,7 @@ class Answerer:
         yield Done(draft.finish())
 
     async def _gather(
-        self, request: AskRequest, query: str, collection: Collection, generator: Generator
+        self, request: AskRequest, query: str, collection: Collection, writer: OpenAIGenerator | None
     ) -> AsyncGenerator[Step | Gathered, None]:
         """The passages for an answer. An agent without a language model is nobody: several searches take its place."""
         strategy = request.strategy or Strategy(collection.setting("strategy", Strategy.SINGLE))
@@ -162,7 +159,6 @@ class Answerer:
         if strategy is Strategy.SINGLE:
             yield Gathered(await search(query), strategy)
             return
-        writer = self._generator if generator.mode is Mode.GENERATE else None
         if strategy is Strategy.AGENT and writer is not None:
             steps = agent.gather(
                 query,
@@ -187,15 +183,16 @@ class Answerer:
                 yield step
 
     async def preview(self, request: AskRequest, *, collection: Collection) -> Preview:
-        """What a language model would be asked. None is: a follow-up is made to stand alone by its words.
+        """What a language model would be asked. None is: a follow-up is made to stand alone by its words,
+        and what a model would have searched for besides is left out.
 
         Raises `ModelNotFound`, and what the retriever raises.
         """
         query = carry_over(request.question, request.history)
-        retrieval = await self._retriever.retrieve(
-            query, collection=collection.name, top_k=request.top_k, filters=request.filters
-        )
-        retrieval = await self._joined(retrieval)
+        async with aclosing(self._gather(request, query, collection, None)) as gathering:
+            *_, gathered = [found async for found in gathering]
+        assert isinstance(gathered, Gathered)  # noqa: S101 - it is the last thing that is yielded
+        retrieval = await self._joined(gathered.retrieval)
         task = _task(request, collection, read_passages(retrieval.sources), retrieval.joined)
         if self._generator is not None:
             try:
@@ -210,11 +207,12 @@ class Answerer:
         joined = await self._reader.join(retrieval.passages)
         return replace(retrieval, joined=joined, passages=retrieval.passages if joined else ())
 
-    async def _search_query(self, request: AskRequest, generator: Generator, timings: dict[str, float]) -> str:
+    async def _search_query(
+        self, request: AskRequest, writer: OpenAIGenerator | None, timings: dict[str, float]
+    ) -> str:
         """The question as it is to be searched for: made to stand alone where it is a follow-up."""
         if not request.history:
             return request.question
-        writer = self._generator if generator.mode is Mode.GENERATE else None
         with timed("rewrite", timings):
             return await rewrite(request.question, request.history, writer, model=request.model)
 
@@ -249,6 +247,13 @@ class Answerer:
         if self._second_opinion is not None:
             with timed("entailment", draft.timings):
                 await draft.checked.judge(self._second_opinion)
+
+
+async def _require_model(request: AskRequest, writer: OpenAIGenerator | None) -> None:
+    """Before the first event, so that the refusal has a status of its own. Raises `ModelNotFound`."""
+    if writer is not None and request.model is not None:
+        with suppress(GenerationFailed):  # a server that is down is met with an answer that needs none
+            await writer.window(request.model)
 
 
 def _explained(gathered: Gathered, steps: Sequence[Step]) -> Retrieval:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 import re
@@ -46,12 +45,8 @@ async def gather(
 ) -> AsyncGenerator[Step | Gathered, None]:
     """A `Step` for everything that is done, then `Gathered` with the best `top_k` passages of all searches.
 
-    Raises what `search` raises, and `ModelNotFound`.
+    Raises what `search` raises.
     """
-    # Before the first step: what is wrong with the request still gets its own status.
-    if writer is not None:
-        with contextlib.suppress(GenerationFailed):
-            await writer.window(model)
     first = await search(question)
     number = first_step
     usage = Usage()

@@ -36,9 +36,17 @@ class SecondOpinion:
         """Wait for what is under way."""
         self._executor.shutdown(cancel_futures=True)
 
+    @property
+    def problem(self) -> str | None:
+        """Why no sentence gets a second opinion; None once the model is loaded."""
+        if not self._model.done():
+            return "the entailment model is loading"
+        error = None if self._model.cancelled() else self._model.exception()
+        return None if error is None else str(error) or type(error).__name__
+
     async def judge(self, pairs: Sequence[tuple[str, str]]) -> list[Entailment] | None:
         """Of each pair of a passage and a sentence; None where there is no model to ask (yet)."""
-        if not pairs or not self._model.done() or self._model.cancelled() or self._model.exception():
+        if not pairs or self.problem is not None or self._model.cancelled():
             return None
         try:
             return await asyncio.get_running_loop().run_in_executor(self._executor, self._model.result().judge, pairs)

@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 
 from app.answering.dialogue import Dialogue
 from app.answering.inspection import Inspector
+from app.answering.second_opinion import SecondOpinion
 from app.bootstrap import Core
 from app.fetching import Fetcher
 from app.preview import Previewer
@@ -23,6 +24,7 @@ class Services:
     core: Core
     retriever: Retriever
     answerer: Dialogue
+    second_opinion: SecondOpinion | None  # where a model judges the sentences of answers
     inspector: Inspector
     previewer: Previewer
     fetcher: Fetcher | None  # None where the operator does not allow it

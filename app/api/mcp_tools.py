@@ -48,7 +48,11 @@ class Library(Protocol):
 def build_server(library: Library) -> MCPServer[Any]:
     """A server of the three tools."""
     server: MCPServer[Any] = MCPServer(
-        "footnote", title="Footnote", instructions=_INSTRUCTIONS, version=version("footnote")
+        "footnote",
+        title="Footnote",
+        instructions=_INSTRUCTIONS,
+        version=version("footnote"),
+        log_level="WARNING",  # programs show what `footnote mcp` writes as if it were wrong
     )
 
     @server.tool(annotations=_READING)

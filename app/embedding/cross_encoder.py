@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from typing import Any
 
 from app.cores import available_cores
 from app.embedding.models import bfloat16_helps, pick_device, source_of
@@ -17,29 +18,35 @@ logger = logging.getLogger(__name__)
 _MOST_TOKENS = 512
 
 
+def load_cross_encoder(name: str, device: str, *, kind: str) -> Any:
+    """The model of that path or name on a hub: seconds. Raises `ConfigurationError`, which calls it by its kind."""
+    source = source_of(name)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    import torch
+    from sentence_transformers import CrossEncoder
+
+    where = pick_device(torch) if device == "auto" else device
+    options = {"dtype": torch.bfloat16} if bfloat16_helps(torch, where) else {}
+    try:
+        model = CrossEncoder(source, device=where, model_kwargs=options)
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"The {kind} model {name!r} could not be loaded: {error}") from error
+    model.eval()
+    logger.info("loaded %s on %s%s", source, where, " in bfloat16" if options else "")
+    return model
+
+
 class CrossEncoderScorer:
     """Any cross-encoder of sentence-transformers with one score, by its path or its name on a hub."""
 
     def __init__(self, name: str, *, device: str = "auto") -> None:
         """Loads the model: seconds. Raises `ConfigurationError` where there is none of that name."""
-        source = source_of(name)
-        os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-        import torch
-        from sentence_transformers import CrossEncoder
-
-        where = pick_device(torch) if device == "auto" else device
-        options = {"dtype": torch.bfloat16} if bfloat16_helps(torch, where) else {}
-        try:
-            self._model = CrossEncoder(source, device=where, model_kwargs=options)
-        except (OSError, ValueError) as error:
-            raise ConfigurationError(f"The rerank model {name!r} could not be loaded: {error}") from error
+        self._model = load_cross_encoder(name, device, kind="rerank")
         if self._model.num_labels != 1:
             raise ConfigurationError(
                 f"The rerank model {name!r} gives {self._model.num_labels} scores for a passage; one is needed."
             )
         self._model.max_seq_length = min(self._model.max_seq_length or _MOST_TOKENS, _MOST_TOKENS)
-        self._model.eval()
-        logger.info("loaded %s on %s%s", source, where, " in bfloat16" if options else "")
 
     def score(self, query: str, texts: Sequence[str]) -> list[float]:
         """How well each text answers the query, in one pass: 0 to 1, higher is better."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from app.cores import available_cores
+from app.embedding.cross_encoder import load_cross_encoder
+from app.embedding.traced import torch_threads
 from app.errors import ConfigurationError
-
-logger = logging.getLogger(__name__)
 
 _BATCH = 8
 
@@ -26,26 +26,20 @@ class CrossEncoderEntailment:
 
     def __init__(self, name: str, *, device: str = "auto") -> None:
         """Loads the model: seconds. Raises `ConfigurationError` where there is none that tells entailment."""
-        from sentence_transformers import CrossEncoder
-
-        try:
-            self._model = CrossEncoder(name, device=None if device == "auto" else device)
-        except (OSError, ValueError) as error:
-            raise ConfigurationError(f"The entailment model {name!r} could not be loaded: {error}") from error
+        self._model = load_cross_encoder(name, device, kind="entailment")
         labels: Mapping[int, str] = self._model.config.id2label
         self._entails, self._contradicts = (_position(labels, start) for start in ("entail", "contradict"))
         if self._entails is None:
             raise ConfigurationError(
                 f"The entailment model {name!r} has the labels {', '.join(labels.values())}; one must name entailment."
             )
-        self._model.eval()
-        logger.info("loaded %s for entailment", name)
 
     def judge(self, pairs: Sequence[tuple[str, str]]) -> list[Entailment]:
         """A judgement for each pair of a passage and a sentence. A passage that is too long loses its end."""
         if not pairs:
             return []
-        scores = self._model.predict(list(pairs), batch_size=_BATCH, apply_softmax=True, show_progress_bar=False)
+        with torch_threads(available_cores()):
+            scores = self._model.predict(list(pairs), batch_size=_BATCH, apply_softmax=True, show_progress_bar=False)
         return [
             Entailment(
                 entailed=float(row[self._entails]),

@@ -18,6 +18,7 @@ from app.index.protocol import NO_TERMS, IndexSnapshot, TermFrequencies
 from app.projection import Projection
 from app.retrieval.fusion import Candidate, fuse
 from app.retrieval.joining import Joined
+from app.retrieval.passages import passage_of
 from app.retrieval.reranking import RERANK_BUDGET_MS, RERANKED, Reranker
 from app.retrieval.together import Together
 from app.store.chunks import StoredChunk, live_chunks
@@ -296,23 +297,8 @@ def _ranked(found: _Found, stored: Mapping[int, StoredChunk]) -> _Ranked:
 
 
 def _passage(stored: StoredChunk, candidate: Candidate) -> Passage:
-    chunk = stored.chunk
-    return Passage(
-        document_id=stored.document_id,
-        version=stored.version,
-        chunk_id=stored.chunk_id,
-        filename=stored.filename,
-        page=chunk.page,
-        headings=chunk.headings,
-        start=chunk.start,
-        end=chunk.end,
-        text=chunk.text,
-        score=candidate.score,
-        scores=Scores(dense=candidate.dense, lexical=candidate.lexical),
-        page_breaks=chunk.page_breaks,
-        page_labels=chunk.page_labels,
-        header=chunk.header,
-    )
+    scores = Scores(dense=candidate.dense, lexical=candidate.lexical)
+    return passage_of(stored, score=candidate.score, scores=scores)
 
 
 def _explain(search: _Found, stored: Mapping[int, StoredChunk]) -> dict[str, Any]:

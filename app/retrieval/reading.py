@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
 import anyio.to_thread
 
 from app.retrieval.joining import Joined, join
+from app.retrieval.passages import passage_of
 from app.store import reading
-from app.store.chunks import StoredChunk, read_text
+from app.store.chunks import read_text
 from app.store.database import Database
 from app.store.reading import Heading, Place
-from app.types import Passage, Scores
+from app.types import Passage
 
 T = TypeVar("T")
 
@@ -31,12 +32,12 @@ class Reader:
     async def neighbours(self, passage: Passage) -> list[Passage]:
         """What stands before and behind a passage; nothing where its version no longer answers."""
         found = await self._read(reading.neighbours, *_place(passage), distance=_DISTANCE)
-        return _passages(found)
+        return [passage_of(each) for each in found]
 
     async def page(self, passage: Passage, page: int) -> list[Passage]:
         """A page of the passage's document, from 1; nothing where it has no such page."""
         found = await self._read(reading.page_chunks, passage.document_id, passage.version, page, limit=_MOST_OF_A_PAGE)
-        return _passages(found)
+        return [passage_of(each) for each in found]
 
     async def outline(self, passage: Passage) -> list[Heading]:
         """The headings of the passage's document."""
@@ -68,24 +69,3 @@ class Reader:
 
 def _place(passage: Passage) -> Place:
     return passage.document_id, passage.version, int(passage.chunk_id.rpartition(".")[2])
-
-
-def _passages(found: Iterable[StoredChunk]) -> list[Passage]:
-    return [
-        Passage(
-            document_id=stored.document_id,
-            version=stored.version,
-            chunk_id=stored.chunk_id,
-            filename=stored.filename,
-            page=stored.chunk.page,
-            headings=stored.chunk.headings,
-            start=stored.chunk.start,
-            end=stored.chunk.end,
-            text=stored.chunk.text,
-            score=0.0,
-            scores=Scores(),
-            page_breaks=stored.chunk.page_breaks,
-            header=stored.chunk.header,
-        )
-        for stored in found
-    ]

@@ -175,5 +175,6 @@ async def test_an_answer_does_not_wait_for_a_model(
             engine.script(answer(TRUE))
             _, _, done = await ask(engine, client, passages, opinion, "keep")
             assert [sentence.support for sentence in done.answer.sentences] == [Support.SUPPORTED]
+        assert [opinion.problem for opinion in opinions] == ["the entailment model is loading", "no such model", None]
     finally:
         go_on.set()

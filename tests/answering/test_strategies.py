@@ -366,8 +366,34 @@ async def test_an_agent_without_a_model(engine: FakeEngine, client: httpx.AsyncC
     assert engine.requests == []
     with pytest.raises(InvalidRequest):
         await setup().ask(COMPOUND, strategy=Strategy.AGENT, mode=Mode.GENERATE)
+
+
+@pytest.mark.parametrize("strategy", Strategy)
+async def test_an_unknown_model_is_refused_first(
+    strategy: Strategy, engine: FakeEngine, client: httpx.AsyncClient
+) -> None:
+    """A model that is not served is refused before the first event, so that a stream still gets a status of its own."""
+    parts = setup(engine, client)
+    events = parts.answerer.ask(AskRequest(COMPOUND, strategy=strategy, model="unknown"), collection=make_collection())
     with pytest.raises(ModelNotFound):
-        await setup(engine, client).ask(COMPOUND, strategy=Strategy.AGENT, model="unknown")
+        await anext(events)
+    assert parts.shelves.queries == []
+
+
+async def test_a_preview_gathers_as_the_answer_does() -> None:
+    """What a model would be asked holds the passages that several searches find, where these are wanted."""
+    request = AskRequest(COMPOUND, strategy=Strategy.MULTI)
+    parts = setup()
+    preview = await parts.answerer.preview(request, collection=make_collection())
+    assert len(parts.shelves.queries) == 3
+    assert {BRIDGE.text, DOME.text} == {passage.text for passage in preview.task.evidence.passages}
+    elsewhere = Shelves({"bridge": COST})
+
+    async def search(query: str) -> Retrieval:
+        return await elsewhere.retrieve(query, collection="other")
+
+    preview = await parts.answerer.preview(AskRequest("the bridge", search=search), collection=make_collection())
+    assert preview.task.evidence.passages == (COST,)
 
 
 async def test_a_long_search_fits_the_window(engine: FakeEngine, client: httpx.AsyncClient) -> None:

@@ -15,6 +15,9 @@ import pytest
 from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 
+from app.api.mcp_tools import build_server
+from app.cli_mcp import RemoteLibrary
+from app.client import Client as FootnoteClient
 from tests.api.serving import Service, problem, serving, settings_in
 from tests.fake_engine import STALL, FakeEngine, Reply, delta
 
@@ -118,3 +121,9 @@ async def test_a_client_that_leaves_frees_the_engine(tmp_path: Path) -> None:
             await anyio.to_thread.run_sync(engine.wait_for, lambda: bool(engine.requests))
             tasks.cancel_scope.cancel()
         await anyio.to_thread.run_sync(engine.wait_for, lambda: engine.left == 1)
+
+
+def test_only_problems_are_logged() -> None:
+    """Programs show what their servers write to standard error: a request that went well is not among it."""
+    with FootnoteClient("http://127.0.0.1:1") as client:
+        assert build_server(RemoteLibrary(client)).settings.log_level == "WARNING"

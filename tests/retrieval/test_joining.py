@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations, pairwise
 
 import anyio
 import pytest
 
 from app.retrieval.joining import Joined, join
+from app.retrieval.passages import passage_of
 from app.retrieval.reading import Reader
 from app.store.chunks import StoredChunk
 from app.types import Passage, Scores
@@ -38,10 +40,7 @@ def joined(hits: Sequence[StoredChunk]) -> tuple[Joined, ...]:
 
 
 def passage(stored: StoredChunk, score: float) -> Passage:
-    part = stored.chunk
-    names = stored.document_id, stored.version, stored.chunk_id, stored.filename
-    place = part.page, part.headings, part.start, part.end, part.text
-    return Passage(*names, *place, score, Scores(), part.page_breaks, part.header)
+    return passage_of(stored, score=score)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
@@ -115,3 +114,10 @@ def test_neighbours_of_a_real_search(shelf: Shelf) -> None:
     assert joined.wide.text == "\n".join(texts[:3])
     shelf.delete(document)
     assert anyio.run(reader.join, found) == ()
+
+
+def test_a_passage_is_told_by_its_label() -> None:
+    """Whether a passage was found or read beside another, its page is called as the file calls it."""
+    labelled = replace(CHUNKS[0], chunk=replace(CHUNKS[0].chunk, page=2, page_labels=((2, "ii"),)))
+    read = passage_of(labelled)
+    assert (read.page, read.page_label, read.score, read.scores) == (2, "ii", 0.0, Scores())

@@ -82,6 +82,9 @@ def _problems(services: Services) -> dict[str, str]:
     reranker = services.retriever.reranker
     if reranker is not None and reranker.problem:
         problems["rerank"] = reranker.problem
+    second_opinion = services.second_opinion
+    if second_opinion is not None and second_opinion.problem:
+        problems["entailment"] = second_opinion.problem
     try:
         with services.core.database.read() as connection:
             list_collections(connection)
