@@ -6,6 +6,7 @@ from typing import Literal, Self
 
 from pydantic import ConfigDict, Field, JsonValue
 
+from app.answering.rendering import render
 from app.answering.window import Preview, count_message, estimate
 from app.api.schemas.wire import (
     CollectionName,
@@ -163,6 +164,7 @@ class AnswerOut(Wire):
     timings_ms: dict[str, float]
     explain: dict[str, JsonValue] | None = None
     strategy: Strategy
+    rendered: str  # the answer as safe HTML, its footnotes links to what it cites
 
     @classmethod
     def of(cls, answer: Answer) -> Self:
@@ -182,6 +184,7 @@ class AnswerOut(Wire):
         return cls(
             **plain,
             answer=answer.text,
+            rendered=render(answer.text, answer.citations),
             citations=[CitationOut.of(citation) for citation in answer.citations],
             sentences=[SentenceOut.of(sentence) for sentence in answer.sentences],
             usage=UsageOut(
