@@ -13,7 +13,7 @@ STAMP_CLIENTS := $(VENV_CLIENTS)/.installed
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check test-vllm test-clients test-crash test-faults fuzz bench clean
+.PHONY: help setup demo serve test check test-vllm test-clients test-crash test-faults test-api fuzz bench clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ test-faults: $(STAMP) ## Kill, starve, stop and damage at named places and rando
 	@FOOTNOTE_TEST_FAULTS_FULL=1 FOOTNOTE_TEST_FAULT_KILLS=300 FOOTNOTE_TEST_FAULT_FLIPS=100 \
 		FOOTNOTE_TEST_FAULT_TRUNCATIONS=200 FOOTNOTE_TEST_FAULT_READER_SECONDS=60 FOOTNOTE_TEST_FAULT_DOCUMENTS=500 \
 		$(BIN)/python -m pytest tests/faults -s
+
+test-api: $(STAMP) ## Send what the OpenAPI document allows, and what it does not, to a running service (SECONDS=600)
+	@FOOTNOTE_TEST_API_SECONDS=$(or $(SECONDS),600) $(BIN)/python -m pytest tests/api/test_contract.py -s
 
 fuzz: $(STAMP) ## Damage files of every format for a minute each, and see that each is read or refused (SECONDS=60)
 	@FOOTNOTE_TEST_FUZZ_SECONDS=$(or $(SECONDS),60) $(BIN)/python -m pytest tests/ingest/test_fuzz.py -s

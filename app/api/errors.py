@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Mount
 
 from app import errors
 from app.api.streaming import ClientLeft
@@ -32,6 +33,7 @@ STATUS: dict[type[errors.FootnoteError], int] = {
 }
 _TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 _RETRY_AFTER_SECONDS = "2"
+_METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 
 
 class ErrorBody(BaseModel):
@@ -53,8 +55,11 @@ class ErrorResponse(BaseModel):
 RESPONSES: dict[int | str, dict[str, Any]] = {
     400: {"model": ErrorResponse, "description": "The request cannot be right"},
     401: {"model": ErrorResponse, "description": "A valid API key is needed"},
+    403: {"model": ErrorResponse, "description": "That is not allowed, such as a request from another site's page"},
+    409: {"model": ErrorResponse, "description": "It does not go with what is there, such as another embedding model"},
     422: {"model": ErrorResponse, "description": "A field is missing or has a wrong value"},
     503: {"model": ErrorResponse, "description": "Try again in a moment"},
+    507: {"model": ErrorResponse, "description": "The disk is full"},
 }
 NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"model": ErrorResponse, "description": "There is no such thing"}}
 
@@ -98,9 +103,12 @@ def install(app: FastAPI) -> None:
     async def on_http_error(request: Request, error: HTTPException) -> JSONResponse:
         code = {404: "not_found", 405: "method_not_allowed", 413: "payload_too_large"}.get(error.status_code)
         message = str(error.detail)
+        headers = dict(error.headers or {})
         if error.status_code in (404, 405):
             message = f"There is no {request.method} {request.url.path} here."
-        return _response(error.status_code, message, code or "invalid_request", None, dict(error.headers or {}))
+        if error.status_code == 405:
+            headers["Allow"] = _allowed(request) or headers.get("Allow", "")
+        return _response(error.status_code, message, code or "invalid_request", None, headers)
 
     @app.exception_handler(ClientLeft)
     async def on_client_left(request: Request, error: ClientLeft) -> Response:
@@ -110,6 +118,14 @@ def install(app: FastAPI) -> None:
     async def on_unexpected_error(request: Request, error: Exception) -> JSONResponse:
         logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
         return _response(500, "Something went wrong on the server; its log says what.", "internal_error")
+
+
+def _allowed(request: Request) -> str | None:
+    """All methods of a path (RFC 9110, 15.5.6): the framework names those of its first route alone."""
+    routes = [route for route in request.app.routes if not isinstance(route, Mount)]
+    scopes = ({**request.scope, "method": method} for method in _METHODS)
+    found = (scope["method"] for scope in scopes if any(route.matches(scope)[0] is Match.FULL for route in routes))
+    return ", ".join(found) or None
 
 
 def _response(

@@ -15,6 +15,14 @@ T = TypeVar("T")
 
 # Proxies commonly close what has been silent for 30 or 60 seconds.
 HEARTBEAT_SECONDS = 15.0
+# For the OpenAPI document: one event of a stream, whose data is JSON (a keyword of 3.2, which older readers pass over).
+SERVER_SENT_EVENT: dict[str, Any] = {
+    "itemSchema": {
+        "type": "object",
+        "properties": {"event": {"type": "string"}, "data": {"type": "string", "contentMediaType": "application/json"}},
+        "required": ["data"],
+    }
+}
 _HEARTBEAT = b": keep-alive\n\n"
 
 

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, make_url, text
 from sqlalchemy.exc import DataError, OperationalError
 
 from app.config import Settings
@@ -49,6 +49,7 @@ class Database:
             if self.is_sqlite
             else create_engine(self.url, pool_pre_ping=True, hide_parameters=True)
         )
+        event.listen(self.engine, "handle_error", _refuse_what_does_not_fit)
         # SQLite takes one writer at a time: queueing here is fair, its own busy handler is not.
         self._write_lock = threading.Lock()
 
@@ -153,6 +154,12 @@ def _begin_sqlite(connection: Connection) -> None:
     # IMMEDIATE: a transaction that reads, then writes, must not find its snapshot outdated in between.
     write = connection.get_execution_options().get("footnote_write")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def _refuse_what_does_not_fit(context: ExceptionContext) -> None:
+    """What a driver cannot even send: a whole number of more than 64 bits, half a character (a lone surrogate)."""
+    if isinstance(context.original_exception, OverflowError | UnicodeEncodeError):
+        raise InvalidRequest("A value does not fit: a number is too large, or a text is not valid Unicode.")
 
 
 @contextmanager

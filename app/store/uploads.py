@@ -50,6 +50,7 @@ def accept(
     `CollectionNotFound`, `DocumentNotFound`, `StorageFull`.
     """
     now = time.time()
+    external_id = external_id or None  # an empty one names nothing, however often it is sent
     content = documents.NewVersion(filename, media_type, writer.bytes, writer.sha256)
     with database.write() as connection:
         database.lock_blobs(connection)

@@ -88,6 +88,12 @@ def test_roles_alternate() -> None:
         "\u202eabc",
         "\U000e0041",
         "\ud800",
+        "x\U000e0101\ufe01",
+        "\u3164",
+        "<<SYS>>",
+        "[/SYSTEM_PROMPT]",
+        "[TOOL_CALLS]",
+        "<pad>",
         "a [3]",
     ],
 )

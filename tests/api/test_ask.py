@@ -18,7 +18,7 @@ from tests.waiting import wait_until
 NOTES = "The dome closes at 15 m/s. The night watch begins at nine. 圆顶在大风时关闭。"
 ANSWER_FIELDS = {
     "id", "answer", "answerable", "reason", "degraded", "mode", "model", "conversation_id", "citations", "sentences",
-    "confidence", "usage", "timings_ms", "explain", "strategy",
+    "confidence", "usage", "timings_ms", "explain", "strategy", "rendered",
 }  # fmt: skip
 
 

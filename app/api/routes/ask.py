@@ -16,11 +16,11 @@ from pydantic_core import to_json
 from app.answering.answerer import AskRequest
 from app.answering.events import CitationFound, Delta, Done, Event, Failed, Sources, Step
 from app.api.dependencies import ServicesDep
-from app.api.errors import NOT_FOUND, error_body
+from app.api.errors import NOT_FOUND, ErrorResponse, error_body
 from app.api.routes.search import find_collection
 from app.api.schemas.answers import AnswerOut, AskIn, CitationEvent, PromptOut
 from app.api.schemas.search import PassageOut
-from app.api.streaming import event_stream, first_then_rest, unless_client_leaves
+from app.api.streaming import SERVER_SENT_EVENT, event_stream, first_then_rest, unless_client_leaves
 from app.errors import FootnoteError, InvalidRequest
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,8 @@ Where a collection's `unsupported` is `mark` or `remove`, each `delta` is a whol
     response_model=AnswerOut | PromptOut,
     responses={
         **NOT_FOUND,
-        200: {"description": _EVENTS, "content": {"text/event-stream": {"schema": {"type": "string"}}}},
+        409: {"model": ErrorResponse, "description": "The conversation is about another collection"},
+        200: {"description": _EVENTS, "content": {"text/event-stream": SERVER_SENT_EVENT}},
     },
 )
 async def ask(body: AskIn, request: Request, services: ServicesDep) -> Response:

@@ -18,7 +18,7 @@ from app.api.receiving import revealed
 from app.api.routes.search import find_collection
 from app.api.schemas.documents import DocumentOut, RetryIn, VersionOut, VersionsOut
 from app.api.schemas.wire import CollectionName
-from app.api.streaming import event_stream
+from app.api.streaming import SERVER_SENT_EVENT, event_stream
 from app.errors import CollectionNotFound, Conflict, DocumentNotFound, FootnoteError
 from app.store import deletions, documents, history, jobs
 from app.store.collections import get_collection_by_id
@@ -32,7 +32,7 @@ _ENDS = (DocumentStatus.READY, DocumentStatus.FAILED)
 _EVENTS: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "`document`, as `GET /documents/{id}` has it; `deleted`, with its `id`",
-        "content": {"text/event-stream": {}},
+        "content": {"text/event-stream": SERVER_SENT_EVENT},
     }
 }
 

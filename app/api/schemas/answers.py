@@ -6,14 +6,25 @@ from typing import Literal, Self
 
 from pydantic import ConfigDict, Field, JsonValue
 
+from app.answering.rendering import render
 from app.answering.window import Preview, count_message, estimate
-from app.api.schemas.wire import CollectionName, ConversationId, Filters, Question, TopK, Wire, fields_of
+from app.api.schemas.wire import (
+    CollectionName,
+    ConversationId,
+    Filters,
+    JsonObject,
+    Question,
+    Text,
+    TopK,
+    Wire,
+    fields_of,
+)
 from app.types import Answer, Check, Citation, Message, Mode, Sampling, Sentence, Strategy, Support
 
 
 class MessageIn(Wire):
     role: Literal["system", "user", "assistant"]
-    content: str
+    content: Text
 
 
 class AskIn(Wire):
@@ -26,12 +37,12 @@ class AskIn(Wire):
     stream: bool = False
     conversation_id: ConversationId | None = None  # of one that is stored; an unknown id begins one
     messages: list[MessageIn] = Field(default_factory=list, max_length=1000)  # or the turns before, from the client
-    model: str | None = None
+    model: Text | None = None
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, gt=0, le=1)
     max_tokens: int | None = Field(None, ge=1)
-    stop: list[str] | str | None = None
-    extra: dict[str, JsonValue] = Field(default_factory=dict)  # top_k, min_p, repetition_penalty, seed, …
+    stop: list[Text] | Text | None = None
+    extra: JsonObject = Field(default_factory=dict)  # top_k, min_p, repetition_penalty, seed, …
     mode: Mode | None = None
     explain: bool = False
     strategy: Strategy | None = None  # how passages are gathered: single, multi or agent
@@ -154,6 +165,7 @@ class AnswerOut(Wire):
     timings_ms: dict[str, float]
     explain: dict[str, JsonValue] | None = None
     strategy: Strategy
+    rendered: str  # the answer as safe HTML, its footnotes links to what it cites
 
     @classmethod
     def of(cls, answer: Answer) -> Self:
@@ -173,6 +185,7 @@ class AnswerOut(Wire):
         return cls(
             **plain,
             answer=answer.text,
+            rendered=render(answer.text, answer.citations),
             citations=[CitationOut.of(citation) for citation in answer.citations],
             sentences=[SentenceOut.of(sentence) for sentence in answer.sentences],
             usage=UsageOut(

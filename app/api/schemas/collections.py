@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, FiniteFloat, JsonValue, StringConstraints
+from pydantic import AfterValidator, Field, FiniteFloat, StringConstraints
 
 from app.answering.features import NAMES
-from app.api.schemas.wire import ChunkOverlapTokens, ChunkTokens, CollectionName, TopK, Wire
+from app.api.schemas.wire import ChunkOverlapTokens, ChunkTokens, CollectionName, JsonObject, TopK, Wire
 from app.store.prompts import PromptVersion
 from app.types import Collection, Quantization, Strategy, Unsupported
 
@@ -43,7 +43,7 @@ class SamplingSettings(Wire):
     top_p: float | None = Field(None, gt=0, le=1)
     max_tokens: int | None = Field(None, ge=1)
     stop: list[str] | None = None
-    extra: dict[str, JsonValue] = Field(default_factory=dict)  # top_k, min_p, repetition_penalty, seed, …
+    extra: JsonObject = Field(default_factory=dict)  # top_k, min_p, repetition_penalty, seed, …
 
 
 class LogisticModel(Wire):

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from app.api.schemas.answers import stop_strings
+from app.api.schemas.wire import Text
 from app.errors import InvalidRequest, UnsupportedParameter
 from app.types import Message, Sampling
 
@@ -41,14 +42,14 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     type: str
-    text: str | None = None
+    text: Text | None = None
 
 
 class ChatMessage(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[Part] | None = None
+    content: Text | list[Part] | None = None
 
     def message(self, param: str = "messages") -> Message:
         """Raises `UnsupportedParameter` for images, sound and files."""
@@ -77,7 +78,7 @@ class ChatCompletionIn(BaseModel):
         },
     )
 
-    model: str
+    model: Text
     messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=1000)]
     stream: bool | None = False
     stream_options: StreamOptions | None = None
@@ -86,7 +87,7 @@ class ChatCompletionIn(BaseModel):
     top_p: float | None = Field(None, gt=0, le=1)
     max_tokens: int | None = Field(None, ge=1)
     max_completion_tokens: int | None = Field(None, ge=1)
-    stop: list[str] | str | None = None
+    stop: list[Text] | Text | None = None
     seed: int | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = Field(None, ge=0, le=20)

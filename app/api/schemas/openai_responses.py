@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from app.api.schemas.openai_chat import ChatMessage
 from app.api.schemas.openai_vector_stores import Ranked
+from app.api.schemas.wire import Filters, Text
 from app.errors import InvalidRequest, UnsupportedParameter
 from app.types import Message, Sampling
 
@@ -21,9 +22,9 @@ class FileSearchTool(Ranked):
     model_config = ConfigDict(extra="allow")
 
     type: str
-    vector_store_ids: Annotated[list[str], Field(max_length=16)] = Field(default_factory=list)
+    vector_store_ids: Annotated[list[Text], Field(max_length=16)] = Field(default_factory=list)
     max_num_results: int | None = Field(None, ge=1, le=50)
-    filters: dict[str, JsonValue] | None = None
+    filters: Filters | None = None
 
 
 class InputItem(BaseModel):
@@ -46,9 +47,9 @@ class ResponseIn(BaseModel):
         },
     )
 
-    model: str
-    input: str | Annotated[list[InputItem], Field(min_length=1, max_length=1000)]
-    instructions: str | None = None
+    model: Text
+    input: Text | Annotated[list[InputItem], Field(min_length=1, max_length=1000)]
+    instructions: Text | None = None
     tools: Annotated[list[FileSearchTool], Field(max_length=128)] = Field(default_factory=list)
     tool_choice: JsonValue = None
     include: list[str] | None = None
@@ -56,7 +57,7 @@ class ResponseIn(BaseModel):
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, gt=0, le=1)
     max_output_tokens: int | None = Field(None, ge=1)
-    metadata: dict[str, str] | None = None
+    metadata: dict[Text, Text] | None = None
     text: dict[str, JsonValue] | None = None
     previous_response_id: str | None = None
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, Field, JsonValue, StringConstraints, model_validator
 
 from app.api.schemas.openai_files import Listed
+from app.api.schemas.wire import Filters, Text
 from app.errors import InvalidRequest, UnsupportedParameter
 from app.store.attachments import Attachment, AttachmentStatus, Chunking, Totals
 from app.store.documents import flatten
@@ -248,8 +249,8 @@ class Ranked(BaseModel):
 class StoreSearchIn(Ranked):
     """`rewrite_query` is ignored: a query is searched for as it is."""
 
-    query: str | Annotated[list[str], Field(min_length=1, max_length=10)]
-    filters: dict[str, JsonValue] | None = None
+    query: Text | Annotated[list[Text], Field(min_length=1, max_length=10)]
+    filters: Filters | None = None
     max_num_results: int = Field(10, ge=1, le=50)
 
 

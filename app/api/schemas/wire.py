@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
 from app.store.collections import COLLECTION_NAME
 
+
+def _whole_characters(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("its text is not valid Unicode") from error
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+    return value
+
+
+# A JSON string may hold half a character (a lone surrogate). Any constraint refuses it; a plain `str` takes it.
+Text = Annotated[str, StringConstraints(min_length=0)]
+JsonObject = Annotated[dict[str, JsonValue], AfterValidator(_whole_characters)]
 CollectionName = Annotated[str, StringConstraints(pattern=COLLECTION_NAME)]
 # A client's own or ours; it stands in a path, so it has no slash, and is more than dots.
 ConversationId = Annotated[
@@ -19,7 +34,7 @@ Question = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1,
 TopK = Annotated[int, Field(ge=1, le=50)]
 ChunkTokens = Annotated[int, Field(ge=32, le=8192)]
 ChunkOverlapTokens = Annotated[int, Field(ge=0, le=8192)]
-Filters = dict[str, JsonValue]
+Filters = JsonObject
 
 
 class Wire(BaseModel):
