@@ -37,6 +37,7 @@ class LlmTimeouts(BaseModel):
     connect_seconds: float = Field(3.0, gt=0)
     first_token_seconds: float = Field(60.0, gt=0)
     token_seconds: float = Field(20.0, gt=0)  # between two
+    total_seconds: float = Field(600.0, gt=0)  # for one generation
 
 
 class Settings(BaseSettings):
