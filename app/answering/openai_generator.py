@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import httpx
 
+from app.answering.admission import Admission
 from app.answering.breaker import Attempt, Breaker
 from app.answering.engine import (
     Engine,
@@ -48,18 +49,30 @@ class OpenAIGenerator:
         if settings.llm_base_url is None:
             raise ValueError("a base URL is needed")
         self._settings = settings
+        self.admission = Admission(settings.admission)
         self._engine = Engine(
             client,
             settings.llm_base_url,
             settings.llm_api_key.get_secret_value() if settings.llm_api_key else None,
             settings.llm_timeouts.connect_seconds,
+            on_busy=self.admission.shrink,
         )
         self.breaker = Breaker(
             harmless=(PromptTooLong, RequestRejected, EngineFull, EngineStopped, EmptyAnswer), busy=(EngineBusy,)
         )
 
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        """What an answer needs before it begins; none where the engine would not be asked. See `Admission.place`."""
+        if self.breaker.is_resting:
+            yield
+            return
+        async with self.admission.place():
+            yield
+
     def stop(self) -> None:
         """End every generation, now and from now on: what was said so far is what was said."""
+        self.admission.close()
         self._engine.stop()
 
     async def models(self) -> tuple[str, ...]:
@@ -217,6 +230,7 @@ class OpenAIGenerator:
             timings["generate"] = _since(started)
         if not answered:
             raise EmptyAnswer
+        self.admission.grow()
         if rest := guard.finish():
             yield rest
         yield Completion(model, usage, finish_reason, _budget(task, prompt, window), tuple(logprobs))
