@@ -119,6 +119,33 @@ def search(
 
 
 @cli.command()
+def calibrate(
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", exists=True, dir_okay=False, help="JSON lines.")],
+    collection: CollectionName = "default",
+    max_refused: Annotated[
+        float,
+        typer.Option("--max-refused", min=0, max=0.5, help="Of the answerable questions, refuse at most this share."),
+    ] = 0.02,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")] = False,
+    url: Url = None,
+    api_key: ApiKey = None,
+) -> None:
+    """Set a collection's confidence, and its threshold, by questions whose answers are known.
+
+    Each line of DATASET is a JSON object: {"question": "…", "answerable": true}, or false where no document answers
+    it; or {"question": "…", "answers": ["…"]}, where none means not answerable; or with "documents": ["…"], the ids,
+    external ids or file names of all documents that answer it: then it is asked a second time without them.
+
+    It takes 10 questions of each kind, and does better with 100. Confidence is a probability where answerable questions
+    are as frequent as in DATASET.
+    """
+    from app.cli_calibrate import calibrate as run
+
+    with _client(url, api_key) as client:
+        run(client, out, dataset, collection=collection, most_refused=max_refused, dry_run=dry_run)
+
+
+@cli.command()
 def doctor(
     repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended without losing anything.")] = False,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Make the index anew.")] = False,

@@ -216,6 +216,15 @@ class Client:
         collection: CollectionRecord = self._call("POST", "/collections", json={"name": name})
         return collection
 
+    def collection(self, name: str) -> CollectionRecord:
+        collection: CollectionRecord = self._call("GET", f"/collections/{name}")
+        return collection
+
+    def change_collection(self, name: str, settings: Mapping[str, Any]) -> CollectionRecord:
+        """Change the settings that are given."""
+        collection: CollectionRecord = self._call("PATCH", f"/collections/{name}", json={"settings": settings})
+        return collection
+
     def delete_collection(self, name: str) -> None:
         self._call("DELETE", f"/collections/{name}")
 
@@ -249,7 +258,7 @@ class Client:
                             yield Sources(data["passages"])
                         case "delta":
                             yield Delta(data["text"])
-                        case "citation":
+                        case "citation" if data["marker"] is not None:  # null: a sentence without a source
                             yield CitationFound(data)
                         case "done":
                             yield Done(data)
@@ -269,10 +278,11 @@ class Client:
         mode: Mode | None = None,
         conversation_id: str | None = None,
         filters: Mapping[str, Any] | None = None,
+        explain: bool | None = None,
     ) -> AnswerRecord:
         """The whole answer at once."""
         choices = {"top_k": top_k, "mode": mode, "conversation_id": conversation_id, "filters": filters}
-        body = {"question": question, "collection": collection, "stream": False, **choices}
+        body = {"question": question, "collection": collection, "stream": False, "explain": explain, **choices}
         answer: AnswerRecord = self._call("POST", "/ask", json=_without_none(body))
         return answer
 

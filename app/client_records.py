@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 
 class ErrorRecord(TypedDict):
@@ -35,6 +35,8 @@ class DocumentRecord(TypedDict):
 
 class CollectionRecord(TypedDict):
     name: str
+    embedding_model: NotRequired[str | None]
+    settings: NotRequired[dict[str, Any]]
     documents: NotRequired[int]
 
 
@@ -69,6 +71,8 @@ class AnswerRecord(TypedDict):
     degraded: bool
     mode: str
     citations: list[CitationRecord]
+    confidence: NotRequired[float]
+    explain: NotRequired[dict[str, Any] | None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from benchmarks import (
+    abstention,
     answers,
     bulk,
     fidelity,
@@ -35,6 +36,7 @@ _BENCHMARKS = {
     "retrieval": retrieval.run,
     "financebench": financebench.run,
     "answers": answers.run,
+    "abstention": abstention.run,
     "fidelity": fidelity.run,
     "ingestion": ingestion.run,
     "sandbox": sandbox.run,

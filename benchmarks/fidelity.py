@@ -142,8 +142,8 @@ def make_pdf(
 ) -> MadePdf:
     """Title and text of each document, one after the other; a table on every other page, a footnote on each.
 
-    `tables_differ`: the page's number is added to the numbers of its table, so that only its header row stands on
-    other pages, too.
+    `tables_differ`: the square of the page's number is added to the numbers of its table, so that only its header row
+    stands on other pages, too, and no number counts them.
     """
     buffer = io.BytesIO()
     canvas = Canvas(buffer, pagesize=A4, invariant=True)
@@ -158,7 +158,7 @@ def make_pdf(
         printed: list[str] = []
         y = A4[1] - _MARGIN
         if number % 2:
-            table = _plus(_TABLES[language], number) if tables_differ else _TABLES[language]
+            table = _plus(_TABLES[language], number**2) if tables_differ else _TABLES[language]
             y = _table(canvas, table, font, y, printed, made.rows)
         canvas.setFont(font, _SIZE)
         fit = int((y - _MARGIN - 30) / _LEADING)

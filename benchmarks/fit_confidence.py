@@ -1,11 +1,12 @@
-"""Fit the coefficients of `app.answering.confidence`, and report how well they tell answerable questions from others.
+"""Fit the models of `app.answering.confidence`, and report how well they tell answerable questions from others.
 
     python benchmarks/fit_confidence.py --spaced DATA/squad11_train --cjk DATA/drcd_test --cjk DATA/cmrc2018_trial \
         --report DATA/xquad_en --report DATA/xquad_zh
 
 A set is two files, `NAME.docs.jsonl` (`doc_id`, `title`, `text`) and `NAME.qa.jsonl` (`question`, `doc_id`: the
-documents that answer), each possibly gzipped. Documents are drawn into collections of several sizes; half of those
-that answer are left out of each index, and the questions of both halves are asked through the real search.
+documents that answer), each possibly gzipped. Documents are drawn into collections of several sizes, every other one
+with titles for file names; half of those that answer are left out of each index, and the questions of both halves are
+asked through the real search.
 """
 
 from __future__ import annotations
@@ -16,32 +17,39 @@ import json
 import random
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from app.answering.confidence import Features, features, probability
+from app.answering.confidence import SHIPPED, Model, script_of
 from app.answering.evidence import read_passages
+from app.answering.features import NAMES, features
 from app.config import Settings
 from app.embedding import Embedder, load_embedder
+from app.evaluation.calibration import Asked, refit, table
+from app.evaluation.metrics import auroc, calibration_error
 from app.index.idset import IdSet
 from app.index.local import LocalIndex
 from app.index.protocol import IndexEntry
 from app.retrieval.fusion import fuse
-from app.retrieval.pipeline import DENSE_WEIGHT
+from app.retrieval.pipeline import DENSE_WEIGHT, Legs
 from app.types import Passage, Scores
 from ingest.chunking import chunk
 from ingest.sections import Section, assemble
 
-Array = npt.NDArray[np.float64]
-
 COLLECTION_SIZES = {12: 20, 60: 8, 240: 4, 1000: 1}  # documents: how many such collections are drawn
 MOST_QUESTIONS = 400  # of one collection
-ANSWERABLE_SHARE = 0.93  # the odds the fit is made for: a wrong refusal weighs as much as 13 wrong tries
-RIDGE = 1e-3
+CANDIDATES, TOP_K = 60, 6
+STRENGTH = 0.1
+OF_THE_EMBEDDER = ("dense", "dense_height", "agreement")
+# Which way a feature may speak; 0 is either way. The others speak for an answer.
+_SIGNS = {
+    **dict.fromkeys(("lacking", "rarest_missing", "names_missing", "unknown", "names_unknown", "kind_missing"), -1),
+    "length": 0,
+}
 
 
 @dataclass(frozen=True)
@@ -61,15 +69,6 @@ class DataSet:
     titles: Mapping[str, str]  # document → title
     chunks: Mapping[str, list[Chunked]]  # document → its chunks
     questions: Sequence[Mapping[str, Any]]
-
-
-@dataclass(frozen=True)
-class Asked:
-    """One question, asked of one collection."""
-
-    question: str
-    features: Features
-    answerable: bool
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -117,9 +116,9 @@ def draw(documents: list[dict[str, Any]], size: int, chance: random.Random) -> l
 
 
 def ask(
-    data: DataSet, documents: Iterable[str], questions: Sequence[Mapping[str, Any]], embedder: Embedder
+    data: DataSet, documents: Iterable[str], questions: Sequence[Mapping[str, Any]], embedder: Embedder, *, named: bool
 ) -> list[Asked]:
-    """Ask questions of an index that holds these documents alone."""
+    """Ask questions of an index that holds these documents alone, each under its title where they are `named`."""
     held = set(documents)
     chunks = [part for document in sorted(held) for part in data.chunks[document]]
     vectors = embedder.embed_queries([q["question"] for q in questions])
@@ -132,16 +131,23 @@ def ask(
             text = question["question"]
             coverage = embedder.coverage(text)
             snapshot = index.snapshot()
-            legs = snapshot.search_dense(vector, 60, everything), snapshot.search_lexical(text, 60, everything)
-            found = fuse(*legs, DENSE_WEIGHT * coverage)[:6]
-            passages = [_passage(chunks[c.id - 1].text, c.score, Scores(c.dense, c.lexical)) for c in found]
-            known = features(text, read_passages(passages), coverage)
-            asked.append(Asked(text, known, bool(held & set(question["doc_id"]))))
+            dense = snapshot.search_dense(vector, CANDIDATES, everything)
+            lexical = snapshot.search_lexical(text, CANDIDATES, everything)
+            passages = []
+            for found in fuse(dense, lexical, DENSE_WEIGHT * coverage)[:TOP_K]:
+                part = chunks[found.id - 1]
+                name = data.titles[part.document] if named else ""
+                passages.append(_passage(part, name, found.score, Scores(found.dense, found.lexical)))
+            legs = Legs(
+                snapshot.term_frequencies(text), tuple(hit.score for hit in dense), tuple(hit.score for hit in lexical)
+            )
+            known = features(text, read_passages(passages), coverage, legs)
+            asked.append(Asked(known, held.issuperset(question["doc_id"])))
     return asked
 
 
-def _passage(text: str, score: float, scores: Scores) -> Passage:
-    return Passage("", 1, "", "", None, (), 0, len(text), text, score, scores)
+def _passage(part: Chunked, name: str, score: float, scores: Scores) -> Passage:
+    return Passage(part.document, 1, "", name, None, (), 0, len(part.text), part.text, score, scores)
 
 
 def half_left_out(data: DataSet, size: int, seed: int, embedder: Embedder) -> list[Asked]:
@@ -153,49 +159,28 @@ def half_left_out(data: DataSet, size: int, seed: int, embedder: Embedder) -> li
     chance.shuffle(answering)
     left_out = set(answering[: len(answering) // 2])
     chance.shuffle(questions)
-    return ask(data, drawn - left_out, questions[:MOST_QUESTIONS], embedder)
+    return ask(data, drawn - left_out, questions[:MOST_QUESTIONS], embedder, named=seed % 2 == 0)
 
 
-def fit(asked: Sequence[Asked]) -> Array:
-    """The constant, then a number a feature. A feature that would speak against an answer is noise, and gets 0."""
-    values = np.array([astuple(one.features) for one in asked])
-    labels = np.array([one.answerable for one in asked], dtype=np.float64)
-    used = np.ones(values.shape[1], dtype=bool)
+def fit_signed(asked: Sequence[Asked], names: Sequence[str]) -> Model:
+    """A feature whose weight would have the wrong sign is noise here and would be harm elsewhere: it is left out."""
+    values, truths = table(asked)
+    names = list(names)
     while True:
-        constant, slopes = _logistic_regression(values[:, used], labels)
-        if (slopes >= 0).all():
-            break
-        used[np.flatnonzero(used)[slopes < 0]] = False
-    coefficients = np.zeros(1 + len(used))
-    coefficients[0], coefficients[1:][used] = constant, slopes
-    return coefficients
-
-
-def _logistic_regression(values: Array, labels: Array) -> tuple[float, Array]:
-    """Weighted to `ANSWERABLE_SHARE`, with a small ridge, by Newton's method: constant and slopes."""
-    weights = np.where(labels == 1, ANSWERABLE_SHARE / labels.mean(), (1 - ANSWERABLE_SHARE) / (1 - labels.mean()))
-    mean, spread = values.mean(axis=0), values.std(axis=0) + 1e-9
-    design = np.column_stack([np.ones(len(values)), (values - mean) / spread])
-    ridge = RIDGE * len(labels) * np.diag([0.0] + [1.0] * values.shape[1])
-    solution = np.zeros(design.shape[1])
-    for _ in range(40):
-        predicted = 1 / (1 + np.exp(-design @ solution))
-        gradient = design.T @ (weights * (predicted - labels)) + ridge @ solution
-        curvature = (design * (weights * predicted * (1 - predicted))[:, None]).T @ design + ridge
-        solution -= np.linalg.solve(curvature, gradient)
-    slopes = solution[1:] / spread
-    return float(solution[0] - slopes @ mean), slopes
-
-
-def auroc(scores: Array, labels: npt.NDArray[np.bool_]) -> float:
-    """How often an answerable question gets the higher score of a pair; ties count half."""
-    order = np.sort(scores[~labels])
-    below = np.searchsorted(order, scores[labels], side="left") + np.searchsorted(order, scores[labels], side="right")
-    return float(below.mean() / 2 / len(order))
+        model = refit(values, truths, strength=STRENGTH, names=names)
+        effects = {
+            name: model.weights[name] * _SIGNS.get(name, 1) * values[:, NAMES.index(name)].std()
+            for name in names
+            if _SIGNS.get(name, 1)
+        }
+        worst = min(effects, key=effects.__getitem__)
+        if effects[worst] >= 0:
+            return model
+        names.remove(worst)
 
 
 def main() -> None:
-    """Fit on the training sets, print the coefficients, report on the others with the coefficients in the code."""
+    """Fit on the training sets and print the models; report on the others with the models in the code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--spaced", type=Path, action="append", default=[], help="training set with spaces")
     parser.add_argument("--cjk", type=Path, action="append", default=[], help="training set in Chinese")
@@ -203,15 +188,20 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = Settings(_env_file=None)
     embedder = load_embedder(settings.embedding_model, device="auto", batch_size=settings.embedding_batch_size)
-    fitted: dict[str, Array] = {}
-    for name, prefixes in (("_SPACED", arguments.spaced), ("_CJK", arguments.cjk)):
+    for script, prefixes in (("spaced", arguments.spaced), ("cjk", arguments.cjk)):
         asked = [one for prefix in prefixes for one in training(prefix, embedder, settings)]
         if asked:
-            fitted[name] = fit(asked)
-            print(f"{name} = ({', '.join(f'{value:.4g}' for value in fitted[name])})  # {len(asked)} questions")
-    print("# constant,", ", ".join(field.name for field in fields(Features)))
+            print(f"# {script}: {len(asked)} questions")
+            show(script, fit_signed(asked, NAMES))
+            show(f"{script}, words alone", fit_signed(asked, [name for name in NAMES if name not in OF_THE_EMBEDDER]))
     for prefix in arguments.report:
         report(load(prefix, embedder, settings, 10**9, 0), embedder)
+
+
+def show(name: str, model: Model) -> None:
+    """As it stands in `app.answering.confidence`."""
+    weights = ", ".join(f'"{feature}": {weight:.4g}' for feature, weight in model.weights.items())
+    print(f'"{name}": Model({model.constant:.4g}, {{{weights}}}),')
 
 
 def training(prefix: Path, embedder: Embedder, settings: Settings) -> list[Asked]:
@@ -227,20 +217,16 @@ def training(prefix: Path, embedder: Embedder, settings: Settings) -> list[Asked
 
 
 def report(data: DataSet, embedder: Embedder) -> None:
-    """AUROC with half left out; wrong refusals with all there; refusals with nothing there that answers."""
-    size = len(data.titles)
-    mixed = [one for seed in (101, 102) for one in half_left_out(data, size, seed, embedder)]
-    scores, labels = _scores(mixed), np.array([one.answerable for one in mixed])
-    whole = _scores(ask(data, data.titles, data.questions, embedder))
-    print(
-        f"{data.name}: AUROC {auroc(scores, labels):.4f} half left out; "
-        f"refused {np.mean(whole < 0.5):.4f} of {len(whole)} with everything there, "
-        f"{np.mean(scores[~labels] < 0.5):.4f} of those left out"
-    )
-
-
-def _scores(asked: Sequence[Asked]) -> Array:
-    return np.array([probability(one.question, one.features) for one in asked])
+    """With the shipped models: half of the documents left out."""
+    asked = [one for seed in (101, 102) for one in half_left_out(data, len(data.titles), seed, embedder)]
+    script = script_of(data.questions[0]["question"])
+    for name in (script, f"{script}, words alone"):
+        scores = np.array([SHIPPED[name].probability(one.features) for one in asked])
+        truths = np.array([one.answerable for one in asked])
+        print(
+            f"{data.name}, {name}: AUROC {auroc(scores, truths):.4f}, "
+            f"calibration error {calibration_error(scores, truths):.4f}"
+        )
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ class _Reading:
     """What a reader made of a file."""
 
     text: str
-    seconds: float
+    seconds: float  # of processor time
     error: str = ""
 
 
@@ -217,7 +217,7 @@ def _rows(found: Mapping[str, Any]) -> list[Row]:
             rows.append(Row(name, cells[0]))
             continue
         speed, english, chinese, markers, kept = cells
-        rows.append(Row(f"{name}: PDF pages a second, one process", speed))
+        rows.append(Row(f"{name}: {figures['pages']} PDF pages, a second of processor time", speed))
         rows.append(Row("… wrong characters, English / Chinese", f"{english} / {chinese}"))
         rows.append(Row("… marker strings; rows of tables on one line", f"{markers}; {kept}"))
     return rows
@@ -226,7 +226,7 @@ def _rows(found: Mapping[str, Any]) -> list[Row]:
 def _table(found: Mapping[str, Any]) -> str:
     """The table of the README."""
     lines = [
-        "| | pages a second | wrong characters, English | Chinese | marker strings | rows of tables |",
+        "| | pages a second of processor time | wrong, English | Chinese | marker strings | rows of tables |",
         "|---|---|---|---|---|---|",
     ]
     return "\n".join(lines + [f"| {name} | {' | '.join(_cells(figures))} |" for name, figures in found.items()])

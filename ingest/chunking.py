@@ -46,12 +46,12 @@ def chunk(text: str, spans: Sequence[Span], count_tokens: CountTokens, budget: i
     if budget < 1:
         raise ValueError("the budget must be positive")
     blocks = list(_blocks(text, spans))
-    units = _count_units(text, [list(_pieces(text, start, end)) for start, end, _ in blocks], count_tokens, budget)
-    starts = [span.start for span in spans]
     context_tokens = _count_context(spans, count_tokens, budget)
+    rooms = [max(budget - context_tokens[_of(last)], math.ceil(budget / 2)) for _, _, last in blocks]
+    units = _count_units(text, [list(_pieces(text, start, end)) for start, end, _ in blocks], count_tokens, rooms)
+    starts = [span.start for span in spans]
     chunks: list[Chunk] = []
-    for (_, _, last), block_units in zip(blocks, units, strict=True):
-        room = max(budget - context_tokens[_of(last)], math.ceil(budget / 2))
+    for (_, _, last), block_units, room in zip(blocks, units, rooms, strict=True):
         for first, end in _pack(block_units, room, min(overlap, room // 2)):
             start, stop = block_units[first].start, block_units[end - 1].end
             page, breaks = _pages(spans[bisect_right(starts, start) - 1 : bisect_left(starts, stop)])
@@ -135,21 +135,21 @@ def _pieces(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 
 def _count_units(
-    text: str, pieces: list[list[tuple[int, int]]], count_tokens: CountTokens, budget: int
+    text: str, pieces: list[list[tuple[int, int]]], count_tokens: CountTokens, rooms: Sequence[int]
 ) -> list[list[_Unit]]:
-    """Units with their tokens, none over the budget. Everything is counted at once; what was too long, once more."""
+    """Units with their tokens, none over its block's room. Everything is counted at once; what was too long, again."""
     counted: dict[tuple[int, int], int] = {}
-    pending = [piece for block in pieces for piece in block]
+    pending = [(*piece, room) for block, room in zip(pieces, rooms, strict=True) for piece in block]
     finer: dict[tuple[int, int], list[tuple[int, int]]] = {}
     while pending:
-        counts = count_tokens([text[start:end] for start, end in pending])
-        too_long: list[tuple[int, int]] = []
-        for (start, end), tokens in zip(pending, counts, strict=True):
+        counts = count_tokens([text[start:end] for start, end, _ in pending])
+        too_long: list[tuple[int, int, int]] = []
+        for (start, end, room), tokens in zip(pending, counts, strict=True):
             tokens = max(tokens, math.ceil((end - start) / _MAX_CHARACTERS_PER_TOKEN))
-            if tokens > budget and end - start > 1:
-                parts = list(_cut(text, start, end, max(1, (end - start) * budget // (tokens + budget // 8))))
+            if tokens > room and end - start > 1:
+                parts = list(_cut(text, start, end, max(1, (end - start) * room // (tokens + room // 8))))
                 finer[start, end] = parts
-                too_long.extend(parts)
+                too_long.extend((*part, room) for part in parts)
             else:
                 counted[start, end] = tokens
         pending = too_long

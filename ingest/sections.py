@@ -27,12 +27,9 @@ _NOT_KEPT = re.compile(f"[{_CONTROLS}{_INVISIBLES}]")
 _INVISIBLE = re.compile(f"[{_INVISIBLES}]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _VISIBLE = re.compile(rf"[^\s{_CONTROLS}{_INVISIBLES}]")
-# To know by the set of its characters what a text needs is several times as fast as to search it for each of them.
-_CHARACTERS = "".join(map(chr, (*range(0x10000), *range(0xE0000, 0xE0080))))
-_LINE_BREAKS = frozenset("\r\v\f\x85\u2028\u2029")
-_SURROGATES = frozenset(_SURROGATE.findall(_CHARACTERS))
-_NOT_KEPT_SET = frozenset(_NOT_KEPT.findall(_CHARACTERS)) - _LINE_BREAKS
-_SPACES = frozenset(re.findall(r"[^\S\n]", _CHARACTERS))
+# Most texts have nothing of all this: one search tells.
+_ODD = re.compile(f"[{_CONTROLS}{_INVISIBLES}\v\f\r\u2028\u2029\ud800-\udfff]")
+_SPACE_AT_END = re.compile(r"\n(?<=[^\S\n]\n)")  # of a line; the line breaks are found at once
 _DEEPEST_TABLE = 20  # tables in tables: those below are text of the cell around them, or closing them takes for ever
 _BLANK_LINES = re.compile("\n{3,}")
 
@@ -95,15 +92,10 @@ def normalise(text: str) -> str:
     Newlines become `\\n`; controls, zero-width, bidirectional and tag characters go; lone surrogates become U+FFFD;
     spaces at line ends and more than one blank line go. No compatibility normalisation: people want their own text.
     """
-    characters = set(text)
-    if not characters.isdisjoint(_LINE_BREAKS):
-        text = _LINE_BREAK.sub("\n", text)
-    if not characters.isdisjoint(_NOT_KEPT_SET):
-        text = _NOT_KEPT.sub("", text)
-    if not characters.isdisjoint(_SURROGATES):
-        text = _SURROGATE.sub("\ufffd", text)
+    if _ODD.search(text):
+        text = _SURROGATE.sub("\ufffd", _NOT_KEPT.sub("", _LINE_BREAK.sub("\n", text)))
     text = text.strip("\n")
-    if text[-1:].isspace() or any(f"{space}\n" in text for space in characters & _SPACES):
+    if text[-1:].isspace() or _SPACE_AT_END.search(text):
         # By lines, because a pattern for "spaces before a newline" takes quadratic time on a long run of spaces.
         text = "\n".join([line.rstrip() for line in text.split("\n")])
     if "\n\n\n" in text:

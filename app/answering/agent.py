@@ -27,7 +27,7 @@ from app.answering.tools import TOOLS, Notebook, ToolResult
 from app.answering.window import estimate
 from app.errors import GenerationFailed, InvalidRequest
 from app.retrieval.reading import Reader
-from app.types import Sampling, Strategy, Usage
+from app.types import Collection, Sampling, Strategy, Usage
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +78,7 @@ async def gather(
     search: Search,
     reader: Reader,
     top_k: int,
+    collection: Collection,
     planner: LanguageModel,
     model: str | None = None,
     sampling: Sampling = Sampling(),  # noqa: B008 - frozen
@@ -110,7 +111,15 @@ async def gather(
     number += 1
     if stop.refusal is not None and not talk.turns:
         yield Step(number, Action.STOP, {}, f"{stop.reason} Other wordings are searched for instead.")
-        instead = multi.gather(question, search=search, top_k=top_k, writer=planner, model=model, first_step=number + 1)
+        instead = multi.gather(
+            question,
+            search=search,
+            top_k=top_k,
+            collection=collection,
+            writer=planner,
+            model=model,
+            first_step=number + 1,
+        )
         async with aclosing(instead):
             async for event in instead:
                 yield event

@@ -28,7 +28,7 @@ from app.retrieval.joining import Joined
 from app.retrieval.pipeline import Retrieval, Retriever
 from app.retrieval.reading import Reader
 from app.telemetry import timed
-from app.types import Answer, Collection, Message, Mode, Sampling, Strategy, Unsupported
+from app.types import Answer, Collection, Message, Mode, Sampling, Strategy
 
 logger = logging.getLogger(__name__)
 
@@ -121,8 +121,7 @@ class Answerer:
             query,
             retrieval,
             request.conversation_id,
-            _unsupported(collection),
-            language=collection.settings.get("language"),
+            collection,
             is_judged=self._second_opinion is not None,
         )
         draft.strategy, draft.spent = gathered.strategy, gathered.usage
@@ -183,6 +182,7 @@ class Answerer:
                 search=search,
                 reader=self._reader,
                 top_k=top_k,
+                collection=collection,
                 planner=writer,
                 model=request.model,
                 sampling=request.sampling,
@@ -192,7 +192,9 @@ class Answerer:
                 ),
             )
         else:
-            steps = multi.gather(query, search=search, top_k=top_k, writer=writer, model=request.model)
+            steps = multi.gather(
+                query, search=search, top_k=top_k, collection=collection, writer=writer, model=request.model
+            )
         async with aclosing(steps):
             async for step in steps:
                 yield step
@@ -312,7 +314,3 @@ def _sampling(collection: Collection) -> Sampling:
     """The collection's own, for what a request leaves open."""
     settings = collection.settings.get("sampling") or {}
     return Sampling(**{**settings, "stop": tuple(settings.get("stop") or ())})
-
-
-def _unsupported(collection: Collection) -> Unsupported:
-    return Unsupported(collection.settings.get("unsupported") or Unsupported.KEEP)

@@ -10,14 +10,14 @@ from typing import Any
 from app.answering.abstention import abstains, abstention
 from app.answering.checked_text import CheckedText
 from app.answering.citations import cited_sentences
-from app.answering.confidence import features, probability
+from app.answering.confidence import judge
 from app.answering.events import Delta, Event
 from app.answering.evidence import read_passages
 from app.answering.generation import Completion
 from app.errors import GenerationFailed
 from app.retrieval.pipeline import Retrieval
 from app.telemetry import ANSWERS, timed
-from app.types import Answer, Mode, Strategy, Unsupported, Usage
+from app.types import Answer, Collection, Mode, Strategy, Unsupported, Usage
 
 _CUT_SHORT = {
     "length": "The answer was cut off at the limit of tokens.",
@@ -34,24 +34,23 @@ class Draft:
         query: str,
         retrieval: Retrieval,
         conversation_id: str | None,
-        unsupported: Unsupported = Unsupported.KEEP,
+        collection: Collection,
         *,
-        language: str | None = None,
         is_judged: bool = False,
     ) -> None:
-        """`query` is what was searched for: the question, made to stand alone. `language`: the collection's own.
-        `is_judged`: see `CheckedText`."""
+        """`query` is what was searched for: the question, made to stand alone. `is_judged`: see `CheckedText`."""
         self._question = question
-        self._language = language
+        self._language: str | None = collection.settings.get("language")
         self._retrieval = retrieval
         self._conversation_id = conversation_id
         self.timings: dict[str, float] = dict(retrieval.timings_ms)
         with timed("verify", self.timings):
             found = read_passages(retrieval.passages)
-            self._features = features(query, found, retrieval.coverage) if retrieval.passages else None
+            self._judgement = judge(query, found, retrieval, collection)
             self.evidence = read_passages(retrieval.sources) if retrieval.joined else found
-        self.confidence = probability(query, self._features) if self._features else 0.0
+        self.confidence = self._judgement.confidence
         self.begin(Mode.EXTRACT, None)
+        unsupported = Unsupported(collection.setting("unsupported", Unsupported.KEEP))
         self.checked = CheckedText(self.evidence, unsupported, self.timings, is_judged=is_judged)
         self._reason: str | None = None
         self._answerable = True
@@ -142,7 +141,7 @@ class Draft:
         return {
             "query": self._retrieval.query,
             **self._retrieval.explain,
-            "confidence": asdict(self._features) if self._features else None,
+            "confidence": self._judgement.explain(),
             "prompt": {**asdict(budget), "dropped_chunks": list(budget.dropped_chunks)} if budget else None,
         }
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from app.answering.rewriting import content_words
 from app.answering.terms import recall, weighted_terms
 
 _SAME = 0.55  # of the terms, by weight, both ways
@@ -29,7 +30,7 @@ def group_questions(questions: Iterable[tuple[str, datetime]]) -> list[QuestionG
     groups: list[QuestionGroup] = []
     holding: dict[str, list[int]] = defaultdict(list)  # term → groups
     for question, asked_at in questions:
-        terms = weighted_terms(question)
+        terms = weighted_terms(" ".join(content_words(question)) or question)
         near = {number for term, weight in terms.items() if weight == 1.0 for number in holding[term]}
         best = max(near, key=lambda number: _likeness(terms, groups[number].terms), default=None)
         if best is not None and _likeness(terms, groups[best].terms) >= _SAME:

@@ -9,14 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from app.answering.prompt import Earlier, clean, without_markers
 from app.answering.terms import weighted_terms
+from app.index.analysis import analyse
 from app.store.conversations import Turn
 from app.types import Message
 
 _RECENT_SHARE = 0.6  # of the budget, where not all of the history fits
 _MOST_EARLIER = 6  # turns
+_WORTH_RECALLING = 0.3  # of the best turn's score: a word of grammar in common is nothing
 _SHOWN_CHARACTERS = 800  # of a question or an answer that is recalled
 _UNSUMMARISED_TURNS = 8  # the newest: they are in prompts as they are
 _SUMMARISED_AT_ONCE = 40  # turns; fewer where they are long
@@ -125,7 +128,7 @@ def _related(
     exchanges: Sequence[Earlier], question: str, budget: int, count: Callable[[str], int]
 ) -> tuple[Earlier, ...]:
     """Those that hold the question's rarer words, the best of them, in their order."""
-    terms = [frozenset(weighted_terms(f"{each.question} {each.answer}")) for each in exchanges]
+    terms = [_terms(f"{each.question} {each.answer}") for each in exchanges]
     wanted = weighted_terms(question)
     scores = [0.0] * len(exchanges)
     for term, weight in wanted.items():
@@ -133,7 +136,8 @@ def _related(
         rarity = weight * math.log((len(exchanges) + 1) / (len(holding) + 0.5))
         for number in holding:
             scores[number] += rarity
-    best = sorted((number for number, score in enumerate(scores) if score > 0), key=lambda n: (-scores[n], n))
+    floor = _WORTH_RECALLING * max(scores, default=0.0)
+    best = sorted((n for n, score in enumerate(scores) if score > 0 and score >= floor), key=lambda n: (-scores[n], n))
     chosen: list[int] = []
     for number in best:
         needed = count(f"{exchanges[number].question} {exchanges[number].answer}")
@@ -141,6 +145,11 @@ def _related(
             chosen.append(number)
             budget -= needed
     return tuple(exchanges[number] for number in sorted(chosen))
+
+
+@lru_cache(maxsize=2048)  # turns are looked through again with every question of their conversation
+def _terms(text: str) -> frozenset[str]:
+    return frozenset(analyse(text))
 
 
 def _short(text: str) -> str:

@@ -9,7 +9,7 @@ import logging
 import re
 from collections.abc import AsyncGenerator, Sequence
 
-from app.answering.confidence import confidence
+from app.answering.confidence import judge
 from app.answering.events import Action, Step
 from app.answering.evidence import read_passages
 from app.answering.gathering import Gathered, Search, as_one, fuse_passages
@@ -18,7 +18,7 @@ from app.answering.prompt import clean
 from app.answering.splitting import split
 from app.errors import GenerationFailed
 from app.retrieval.pipeline import Retrieval
-from app.types import Sampling, Strategy, Usage
+from app.types import Collection, Sampling, Strategy, Usage
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +39,7 @@ async def gather(
     *,
     search: Search,
     top_k: int,
+    collection: Collection,
     writer: LanguageModel | None,
     model: str | None = None,
     first_step: int = 1,
@@ -78,7 +79,7 @@ async def gather(
         retrieval=as_one(searches, fuse_passages(searches)[:top_k]),
         strategy=Strategy.MULTI,
         searches=tuple(searches),
-        confidences={part: _confidence(by_query[part]) for part in parts} if len(parts) > 1 else {},
+        confidences={part: _confidence(by_query[part], collection) for part in parts} if len(parts) > 1 else {},
         usage=usage,
     )
 
@@ -114,8 +115,8 @@ def read_queries(text: str, question: str) -> tuple[str, ...]:
     return tuple(query for query in dict.fromkeys(usable) if query.casefold() != question.casefold())[:_MOST_REWRITES]
 
 
-def _confidence(found: Retrieval) -> float:
-    return confidence(found.query, read_passages(found.passages), found.coverage)
+def _confidence(found: Retrieval, collection: Collection) -> float:
+    return judge(found.query, read_passages(found.passages), found, collection).confidence
 
 
 def _told(found: int, new: int) -> str:

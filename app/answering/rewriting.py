@@ -134,7 +134,7 @@ def _resolve(question: str, topic: str, answer: str) -> str:
     replaced = _numbers(topic) if _numbers(question) else set()
     if _ELLIPSIS.search(question) and _names(question):
         replaced |= _names(topic)
-    words = [word for word in _content_words(topic) if word not in replaced]
+    words = [word for word in content_words(topic) if word not in replaced]
     if _pronoun(question):  # what it stands for may have been named by the answer alone
         words += [word for word in _news(answer, topic) if word not in _numbers(answer)]
     carried = []
@@ -160,11 +160,11 @@ def _turns(history: Sequence[Message]) -> list[tuple[str, str]]:
 
 def _content(text: str) -> float:
     """How many words of content a text has; two Chinese characters count as one."""
-    words = _content_words(text)
+    words = content_words(text)
     return sum(len(word) / 2 if has_cjk(word) else 1.0 for word in words)
 
 
-def _content_words(text: str) -> list[str]:
+def content_words(text: str) -> list[str]:
     """The words that tell what a text is about, as they are written; of Chinese the runs between words of grammar."""
     words: list[str] = []
     for match in _WORD.finditer(text):
@@ -195,7 +195,7 @@ def _news(answer: str, topic: str) -> list[str]:
         return []
     sentence = text[slice(*span)]
     words = [match[1] for match in _QUOTED.finditer(sentence)]
-    words += [word for word in _content_words(sentence) if word in _names(sentence)]
+    words += [word for word in content_words(sentence) if word in _names(sentence)]
     if has_cjk(sentence):
         known = set(analyse(topic))
         runs = re.split(rf"[^{CJK}]+", sentence)

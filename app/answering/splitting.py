@@ -42,6 +42,12 @@ _HEADS = re.compile(
     re.I,
 )
 _NAMES = re.compile(rf"(?P<a>(?:the\s+)?{_NAME})(?P<more>(?:,\s+{_NAME})*),?\s+(?:and|or)\s+(?P<b>(?:the\s+)?{_NAME})")
+_OPENING = re.compile(
+    r"(?:who|whom|whose|what|when|where|why|which|how|and|but|or|in|on|at|did|does|do|is|are|was|were|has|have|had|can"
+    r"|could|will|would|should)\b",
+    re.I,
+)
+_BEFORE_A_PAIR = re.compile(r"\bbetween\s+$", re.I)  # what lies between two things belongs to neither
 _EACH = re.compile(r",?\s*\b(?:respectively|each|both)\b", re.I)
 _PRONOUN = re.compile(
     r"\b(?:it|they|them|he|she|him|this one|that one|(?P<owner>its|their|his|her))\b",
@@ -159,15 +165,14 @@ def _shared_tail(question: str) -> list[str]:
 
 def _named(question: str) -> list[str]:
     """When were ADA LOVELACE and ALAN TURING born?"""
-    match = _NAMES.search(question, 1)  # the first word of a question is no name
+    opening = _OPENING.match(question)  # a capital, and no name
+    match = _NAMES.search(question, opening.end() if opening else 0)
     if match is None or match["a"].casefold() == match["b"].casefold():
         return []
-    start = match.start()
-    names = [match["a"], *(name.strip() for name in match["more"].split(",") if name.strip()), match["b"]]
-    first = names[0].split()
-    if start == 0 or _QUESTION_WORD.match(first[0]):
+    if _BEFORE_A_PAIR.search(question[: match.start()]):
         return []
-    rest = [_EACH.sub("", text) for text in (question[:start], question[match.end() :])]
+    names = [match["a"], *(name.strip() for name in match["more"].split(",") if name.strip()), match["b"]]
+    rest = [_EACH.sub("", text) for text in (question[: match.start()], question[match.end() :])]
     return [f"{rest[0]}{name}{rest[1]}" for name in names]
 
 
@@ -227,7 +232,7 @@ def _clauses_chinese(question: str) -> list[str]:
 def _shared_owner(question: str) -> list[str]:
     """塔的高度和宽度是多少？"""
     match = _ZH_HEADS.search(question)
-    if match is None:
+    if match is None or _ZH_ASKS.search(match["a"] + match["b"]):
         return []
     rest = _ZH_EACH.sub("", match["rest"])
     return [f"{match['owner']}{match[head]}{rest}" for head in ("a", "b")]

@@ -23,6 +23,7 @@ _COMMON_CHARACTERS = frozenset(
     "麼誰幾個些嗎請問與為於從對將這們樣會進"
 )
 _CJK_CHARACTER = re.compile(f"[{CJK}]")
+NAME = re.compile(rf"(?![{CJK}])[^\W_](?:(?![{CJK}])[\w'’-])*")  # or any other word, or a number
 _HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 _KANA_OR_HANGUL = re.compile(r"[\u3040-\u30ff\u31f0-\u31ff\u1100-\u11ff\uac00-\ud7af]")
 

@@ -27,7 +27,7 @@ _DIMENSIONS, _FEWER_DIMENSIONS = 64, 32
 _QUERY_PROMPTS, _DOCUMENT_PROMPTS = ("query",), ("document", "passage", "corpus")
 _SMALL_PARAMETERS = 50_000_000
 _QUERIES_PER_THREAD = 5
-_COUNTED_AT_ONCE = 1024  # texts: the tokens of a whole book, each with its place, would take a gigabyte
+_COUNTED_AT_ONCE = 1024  # texts: the tokens of all 50 MB of a file would take 700 MB
 _MOST_PASSES = 4  # each keeps the activations of a batch, and a core more speeds each of them up too
 # SHA-256 of the weights, as published with sentence-transformers/all-MiniLM-L6-v2.
 _BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"

@@ -27,7 +27,7 @@ from app.index.analysis import analyse
 from app.index.durable import FileIdentity, Verifier, raise_if_full, record_file, sync_file, sync_folder
 from app.index.idset import IdSet
 from app.index.manifest import LexicalRecord
-from app.index.protocol import Hit, IndexEntry
+from app.index.protocol import Hit, IndexEntry, TermFrequencies
 
 _ID, _FIRST_ID, _TERMS = "id", "first_id", "terms"
 _SMALL_HEAP_BYTES = 15_000_000  # the least that tantivy takes; a larger one costs milliseconds to set up
@@ -157,6 +157,12 @@ class LexicalReader:
                 if exhausted or settled:
                     return hits[:limit]
                 fetch *= 4
+
+    def frequencies(self, text: str) -> TermFrequencies:
+        """What the terms of a text are worth here."""
+        with _translated_errors("counting"):
+            counts = {term: self._searcher.doc_freq(_TERMS, term) for term in set(analyse(text))}
+            return TermFrequencies(self._searcher.num_docs, counts)
 
     def ids(self) -> npt.NDArray[np.int64]:
         """The ids of all chunks, ascending."""

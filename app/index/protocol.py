@@ -6,7 +6,7 @@ are numbered in one run, so a set of chunks is a set of ranges, and a version is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -33,6 +33,16 @@ class Hit(NamedTuple):
     score: float  # cosine similarity, or BM25
 
 
+class TermFrequencies(NamedTuple):
+    """How common terms are: what `search_lexical` weighs them by."""
+
+    chunks: int  # in the index
+    holding: Mapping[str, int]  # term → chunks that hold it; those of a version just removed may still count
+
+
+NO_TERMS = TermFrequencies(0, {})
+
+
 class IndexSnapshot(Protocol):
     """The index as it is at one moment, so that both legs of a search see the same chunks."""
 
@@ -45,6 +55,9 @@ class IndexSnapshot(Protocol):
 
     def search_lexical(self, query: str, limit: int, allowed: IdSet) -> list[Hit]:
         """The best chunks by BM25 among `allowed`, best first."""
+
+    def term_frequencies(self, text: str) -> TermFrequencies:
+        """Of the terms of a text, over all chunks of the index."""
 
     def confirm(self) -> None:
         """Raise `IndexDamaged` where what was found up to now is not to be used."""

@@ -20,7 +20,7 @@ from app.index.durable import Verifier, require_unchanged
 from app.index.idset import IdSet
 from app.index.lexical import LexicalReader
 from app.index.manifest import Manifest
-from app.index.protocol import Hit
+from app.index.protocol import NO_TERMS, Hit, TermFrequencies
 from app.index.segments import Ids, Mask, Segment, Selection, live_rows, open_segment
 
 _Selected = list[tuple[Segment, Selection]]  # the segments that have allowed rows
@@ -117,6 +117,11 @@ class Snapshot:
         """The best allowed chunks by BM25, equal scores in the order of their ids."""
         with self._reading():
             return self._lexical.search(query, limit, allowed) if self._lexical else []
+
+    def term_frequencies(self, text: str) -> TermFrequencies:
+        """Of the terms of a text, over all chunks of the generation."""
+        with self._reading():
+            return self._lexical.frequencies(text) if self._lexical else NO_TERMS
 
     def dense_ids(self) -> Ids:
         """The ids of all rows that belong to a version, ascending."""

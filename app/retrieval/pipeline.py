@@ -14,7 +14,7 @@ from app.cores import available_cores
 from app.embedding import Embedders, Vector
 from app.errors import EmbeddingModelChanged, IndexDamaged, IndexUnavailable
 from app.index.idset import IdSet
-from app.index.protocol import IndexSnapshot
+from app.index.protocol import NO_TERMS, IndexSnapshot, TermFrequencies
 from app.projection import Projection
 from app.retrieval.fusion import Candidate, fuse
 from app.retrieval.joining import Joined
@@ -48,6 +48,15 @@ class _OtherModel(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Legs:
+    """What a search tells beside its passages, for `app.answering.confidence`."""
+
+    frequencies: TermFrequencies = NO_TERMS  # of the query's
+    dense: tuple[float, ...] = ()  # scores of the leg, best first
+    lexical: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Retrieval:
     """What one query found."""
 
@@ -56,6 +65,7 @@ class Retrieval:
     coverage: float  # of the query by the embedder
     timings_ms: Mapping[str, float]  # embed, search, rerank
     explain: Mapping[str, Any] | None = None
+    legs: Legs = Legs()
     joined: tuple[Joined, ...] = ()  # the passages with their neighbours, where `Reader.join` has added these
 
     @property
@@ -87,6 +97,7 @@ class _Found:
     top_k: int
     dense_weight: float
     candidates: Sequence[Candidate]
+    legs: Legs
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +236,7 @@ class Retriever:
         top_k = request.top_k or collection.setting("top_k", self._top_k)
         limit = collection.setting("candidates", CANDIDATES)
         candidates: list[Candidate] = []
+        legs = Legs()
         if index is not None and len(allowed):
             if index.sequence < allowed.last and not request.is_last_try:
                 # A version goes live only after the index has it: the folder was lost, or an old copy put back.
@@ -232,12 +244,14 @@ class Retriever:
             try:
                 dense = index.search_dense(request.vector, limit, allowed)
                 lexical = index.search_lexical(request.query, limit, allowed)
+                frequencies = index.term_frequencies(request.query)
             except IndexDamaged as error:
                 raise _IndexUnready(partial(self._projection.heal, collection.id)) from error
             candidates = fuse(
                 dense, lexical, dense_weight, limit=None if request.explain else max(top_k, request.depth)
             )
-        return _Found(request, collection, top_k, dense_weight, candidates)
+            legs = Legs(frequencies, tuple(hit.score for hit in dense), tuple(hit.score for hit in lexical))
+        return _Found(request, collection, top_k, dense_weight, candidates, legs)
 
     def _confirm(self, collection: Collection, index: IndexSnapshot | None) -> None:
         try:
@@ -276,6 +290,7 @@ def _ranked(found: _Found, stored: Mapping[int, StoredChunk]) -> _Ranked:
         coverage=found.request.coverage,
         timings_ms={},
         explain=_explain(found, stored) if found.request.explain else None,
+        legs=found.legs,
     )
     return _Ranked(retrieval, found.top_k, found.collection.setting("rerank_budget_ms", RERANK_BUDGET_MS))
 

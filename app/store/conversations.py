@@ -13,7 +13,7 @@ from app.errors import ConversationExists, ConversationNotFound
 from app.store.answers import StoredAnswer, read_answers
 from app.store.tables import answers, citations, collections, conversations
 
-_MOST_REMEMBERED = 2000  # turns
+_MOST_REMEMBERED = 1000  # turns
 
 
 @dataclass(frozen=True, slots=True)

@@ -233,5 +233,5 @@ async def test_explanations(passages: list[Passage]) -> None:
     """`explain` adds what the confidence rests on to what the search explains."""
     result = finished(await ask(make_answerer(passages)[0], BRIDGE_QUESTION, explain=True))
     assert result.explain is not None
-    assert result.explain["confidence"].keys() >= {"lexical", "dense"}
+    assert result.explain["confidence"]["features"].keys() >= {"lexical_lead", "dense"}
     assert finished(await ask(make_answerer(passages)[0], BRIDGE_QUESTION)).explain is None

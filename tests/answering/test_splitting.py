@@ -45,6 +45,10 @@ from app.answering.splitting import MOST_PARTS, split
             ("When were Ada Lovelace born?", "When were Alan Turing born?"),
         ),
         (
+            "Ada Lovelace and Alan Turing lived where?",
+            ("Ada Lovelace lived where?", "Alan Turing lived where?"),
+        ),
+        (
             "What are the populations of Paris, Lyon and Nice respectively?",
             (
                 "What are the populations of Paris?",
@@ -76,6 +80,8 @@ def test_parts(question: str, parts: tuple[str, ...]) -> None:
         "Which instruments are lent, and to whom?",
         "How does the dome open and close?",
         "Is the dome closed in rain or snow?",
+        "What flows between Bingen and Bonn?",
+        "长时间的增长与什么有关？",
         "圆顶什么时候关闭？",
         "研究和开发部门有多少人？",
         "他和她是什么时候认识的？",

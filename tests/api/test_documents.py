@@ -85,7 +85,9 @@ def test_offsets_are_exact(service: Service, collection: str, name: str, content
             break
     assert [chunk["ordinal"] for chunk in chunks] == list(range(document["chunks"]))
     for chunk in chunks:
-        assert chunk.keys() == {"chunk_id", "ordinal", "page", "headings", "start", "end", "tokens", "text"}
+        assert chunk.keys() == {
+            "chunk_id", "ordinal", "page", "page_label", "headings", "start", "end", "tokens", "text",
+        }  # fmt: skip
         assert chunk["text"] == text["text"][chunk["start"] : chunk["end"]]
 
 
@@ -138,9 +140,8 @@ def test_a_search_tells_everything(service: Service, collection: str) -> None:
     assert len(body["passages"]) == 2
     for passage in body["passages"]:
         assert passage.keys() == {
-            "page_label",
-            "document_id", "version", "chunk_id", "filename", "page", "headings", "start", "end", "text", "score",
-            "scores",
+            "document_id", "version", "chunk_id", "filename", "page", "page_label", "headings", "start", "end", "text",
+            "score", "scores",
         }  # fmt: skip
         assert passage["scores"].keys() == {"dense", "lexical", "rerank"}
     assert [row["dropped"] for row in body["explain"]["candidates"]] == [None, None, "ranked below the best 2"]

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LAYERS: tuple[tuple[str, ...], ...] = (
     (
         *("app.__main__", "app.main", "app.server", "app.cli_output", "app.supervisor", "app.backup", "app.doctor"),
-        *("app.cli_sync", "app.cli_mcp", "app.reindexing", "ingest"),
+        *("app.cli_calibrate", "app.cli_mcp", "app.cli_sync", "app.reindexing", "ingest"),
     ),
     ("app.bootstrap", "app.api", "app.evaluation"),
     ("app.answering",),
@@ -120,6 +120,7 @@ def test_the_web_framework_stays_at_the_edge(library: str) -> None:
         ("docx", ("ingest.parsers",)),
         ("pathspec", ("app.folder",)),
         ("mcp", ("app.api.mcp",)),
+        ("sklearn", ("app.evaluation",)),
     ],
 )
 def test_a_library_has_a_home(library: str, home: tuple[str, ...]) -> None:

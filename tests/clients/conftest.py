@@ -14,7 +14,7 @@ import pytest
 
 from app.client import Client
 from tests.fake_engine import FakeEngine, answer
-from tests.vllm.servers import ServerProcess
+from tests.vllm.servers import ROOT, ServerProcess
 
 CLIENTS = os.environ.get("FOOTNOTE_TEST_CLIENTS")
 KEY = "the-key"
@@ -40,6 +40,7 @@ def footnote(engine: FakeEngine, tmp_path_factory: pytest.TempPathFactory) -> It
     """Server and worker in processes of their own, behind a key; the default collection holds one document."""
     folder = tmp_path_factory.mktemp("footnote")
     settings = {
+        "PYTHONPATH": str(ROOT),  # whatever else is installed, it is this source that serves
         "FOOTNOTE_DATA_DIR": str(folder / "data"),
         "FOOTNOTE_API_KEYS": KEY,
         "FOOTNOTE_EMBEDDING_MODEL": "hashing",

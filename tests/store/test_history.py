@@ -34,7 +34,7 @@ def test_earlier_versions_are_kept_but_not_indexed(library: Library) -> None:
         indexed = list(chunks_after(connection, collection.id, 1, 0, collection.sequence))
         assert len(originals.needed(connection)) == 3
     assert [(each.number, each.chunks, each.is_live) for each in found] == [(3, 1, True), (2, 2, False), (1, 1, False)]
-    assert [chunk.text for chunk in indexed] == ["Three."]
+    assert [chunk.text for chunk in indexed] == ["note\nThree."]
     assert list(ids) == [chunk.id for chunk in indexed]
 
 
@@ -65,7 +65,7 @@ def test_back_to_an_earlier_version(library: Library) -> None:
         assert documents.live_text(connection, document_id) == (3, "One.\nSame.")
         found = live_embeddings(connection, collection.id, 1, [document_id])
         assert [each.number for each in list_versions(connection, document_id)] == [3, 2, 1]
-    assert found["One."].tolist() == EMBEDDER.embed_documents(["One."])[0].astype("float16").tolist()
+    assert found["note\nOne."].tolist() == EMBEDDER.embed_documents(["One."])[0].astype("float16").tolist()
 
 
 def test_what_cannot_be_restored(library: Library) -> None:

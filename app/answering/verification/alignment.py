@@ -34,6 +34,16 @@ class Alignment:
         for source, shares in zip(self._sources, self._shares, strict=True):
             yield from ((source, at) for at, share in enumerate(shares) if share and share >= _RELATED * self.closest)
 
+    def best(self) -> tuple[Source, str] | None:
+        """The closest sentence, and its source."""
+        for source, at in self.related():
+            if self._share(source, at) == self.closest:
+                return source, source.sentences[at][0]
+        return None
+
+    def _share(self, source: Source, at: int) -> float:
+        return self._shares[next(i for i, each in enumerate(self._sources) if each is source)][at]
+
     def texts(self) -> Iterator[str]:
         """Their texts, and what stands above the passages."""
         yield from (source.sentences[at][0] for source, at in self.related())

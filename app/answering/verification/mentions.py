@@ -61,9 +61,7 @@ def find_mentions(text: str) -> list[Mention]:
     """Every number and date of a text (NFKC)."""
     text = _NO_NUMBER.sub(lambda match: " " * len(match.group()), text.translate(_TRADITIONAL))
     dates = find_dates(text)
-    found = [
-        Mention(text[each.start : each.end], dates=each.readings, start=each.start, end=each.end) for each in dates
-    ]
+    found = [_of_date(text, date) for date in dates]
     text = _blank(text, dates)
     taken = bytearray(len(text))  # a number is read by the first pattern that fits, the most special first
     for start, end, mention in _candidates(text):
@@ -71,6 +69,12 @@ def find_mentions(text: str) -> list[Mention]:
             taken[start:end] = b"\1" * (end - start)
             found.append(replace(mention, start=start, end=end))
     return found
+
+
+def _of_date(text: str, date: DateMention) -> Mention:
+    written = text[date.start : date.end]
+    readings = (Quantity(Fraction(written)),) if written.isdecimal() else ()  # 20190305 may be a number after all
+    return Mention(written, readings, date.readings, start=date.start, end=date.end)
 
 
 def _candidates(text: str) -> Iterator[tuple[int, int, Mention]]:

@@ -141,7 +141,8 @@ def holds_name(source: Source, name: Name) -> bool:
 def _latin_names(text: str, *, is_every_capital_a_name: bool) -> Iterator[Name]:
     words = list(_WORD.finditer(text))
     capitals = {match.start() for match in words if match.group()[0].isupper()}
-    if len(words) > 3 and len(capitals) > 0.8 * len(words) and not is_every_capital_a_name:
+    is_whole = text.rstrip().endswith((".", "!", "?", "。"))
+    if 3 < len(capitals) > 0.8 * len(words) and not (is_every_capital_a_name or is_whole):
         return  # a heading: capitals tell nothing
     run: list[str] = []
     start = end = 0

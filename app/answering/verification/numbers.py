@@ -96,8 +96,8 @@ def table_scale(text: str) -> int:
 
 
 def _holds(source: Numbers, mention: Mention) -> bool:
-    if mention.dates:
-        return any(holds(source.dates, source.years, date) for date in mention.dates)
+    if any(holds(source.dates, source.years, date) for date in mention.dates):
+        return True
     return any(_holds_quantity(source, quantity, mention.precision) for quantity in mention.readings)
 
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.answering.terms import recall
 from app.answering.verification.alignment import Alignment, all_numbers, telling_terms
 from app.answering.verification.mentions import find_mentions
-from app.answering.verification.names import missing_names
+from app.answering.verification.names import MissingName, missing_names
 from app.answering.verification.negation import contradictions
 from app.answering.verification.numbers import MissingNumber, missing_numbers, together
 from app.answering.verification.quantities import Mention
 from app.answering.verification.quotations import altered_quotations
 from app.answering.verification.source import Source, fold, is_cjk
+from app.answering.verification.substitution import Substitution, substitutions
 from app.types import Check, Problem, Support
 
 # Share of terms from which a sentence is partly and wholly supported. In Chinese pairs of characters are counted: half
@@ -30,7 +31,7 @@ class Verdict:
     """What the checks found of one sentence."""
 
     support: Support
-    score: float  # the share of its terms that the sources hold, rarer ones weighing more
+    score: float  # the share of its terms and numbers that the sources hold, words of grammar weighing less
     problems: tuple[Problem, ...] = ()
 
 
@@ -49,7 +50,7 @@ def judge(sentence: str, sources: Sequence[Source]) -> Verdict:
         if speaks_alike
         else missing_numbers(mentions, all_numbers(sources))
     )
-    names = missing_names(text, sources, alignment.texts()) if speaks_alike else []
+    names = _missing_names(text, sources, alignment) if speaks_alike else []
     problems = [Problem(Check.NUMBERS, each.mention.text) for each in numbers]
     problems += [Problem(Check.NAMES, each.text) for each in names]
     if speaks_alike:
@@ -86,6 +87,22 @@ def _recall(text: str, mentions: Sequence[Mention], missing: Set[Mention], sourc
     numbers = {f"#{mention.start}": 1.0 for mention in mentions}
     held = {f"#{mention.start}" for mention in mentions if mention not in missing}
     return recall({**wanted, **numbers}, known | held)
+
+
+def _missing_names(text: str, sources: Sequence[Source], alignment: Alignment) -> list[MissingName]:
+    missing = missing_names(text, sources, alignment.texts())
+    best = alignment.best()
+    if best is None or not is_cjk(text):
+        return missing
+    source, closest = best
+    found = list(substitutions(text, closest, source.folded))
+    known = [replace(name, has_rival=name.has_rival or _is_within(name.text, found)) for name in missing]
+    unknown = [each.text for each in found if each.of_a_name and not any(name.text in each.text for name in missing)]
+    return [*known, *(MissingName(text, has_rival=True) for text in unknown)]
+
+
+def _is_within(name: str, found: Sequence[Substitution]) -> bool:
+    return any(name in each.text or each.text in name for each in found)
 
 
 def _missing_numbers(

@@ -115,6 +115,7 @@ class CitationEvent(Wire):
     version: int | None = None
     filename: str | None = None
     page: int | None = None
+    page_label: str | None = None
     chunk_id: str | None = None
     start: int | None = None
     end: int | None = None

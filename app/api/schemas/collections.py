@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Self
 
-from pydantic import Field, JsonValue, StringConstraints
+from pydantic import AfterValidator, Field, FiniteFloat, JsonValue, StringConstraints
 
+from app.answering.features import NAMES
 from app.api.schemas.wire import ChunkOverlapTokens, ChunkTokens, CollectionName, TopK, Wire
 from app.store.prompts import PromptVersion
 from app.types import Collection, Quantization, Strategy, Unsupported
@@ -17,6 +18,15 @@ _Scalar = _Word | bool | int | float
 _List = Annotated[list[_Scalar], Field(max_length=100)]
 _FieldName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
 Metadata = Annotated[dict[_FieldName, _Scalar | _List], Field(max_length=100)]
+
+
+def _known_feature(name: str) -> str:
+    if name not in NAMES:
+        raise ValueError(f"there is no such feature; known are {', '.join(NAMES)}")
+    return name
+
+
+FeatureName = Annotated[str, AfterValidator(_known_feature)]
 
 
 class Example(Wire):
@@ -34,6 +44,23 @@ class SamplingSettings(Wire):
     max_tokens: int | None = Field(None, ge=1)
     stop: list[str] | None = None
     extra: dict[str, JsonValue] = Field(default_factory=dict)  # top_k, min_p, repetition_penalty, seed, …
+
+
+class LogisticModel(Wire):
+    """Of `confidence`: `1 / (1 + exp(-(constant + Σ weight × feature)))`."""
+
+    constant: FiniteFloat
+    weights: dict[FeatureName, FiniteFloat] = Field(default_factory=dict)
+
+
+class Calibration(Wire):
+    """What `footnote calibrate` found for a collection. Of no effect beside another embedding model than it was made
+    with, or once `confidence` goes by other features."""
+
+    features: int  # the version of the features
+    embedding_model: str
+    spaced: LogisticModel | None = None  # for questions in languages with spaces between words; null: as shipped
+    cjk: LogisticModel | None = None  # for questions in Chinese, Japanese and Korean
 
 
 class CollectionSettings(Wire):
@@ -56,6 +83,7 @@ class CollectionSettings(Wire):
     sampling: SamplingSettings | None = None  # for what a request leaves open
     unsupported: Unsupported | None = None  # sentences of an answer: kept with their verdict, marked, removed
     answer_threshold: float | None = Field(None, ge=0, le=1)
+    calibration: Calibration | None = None
     quantization: Quantization | None = None
     keep_versions: int | None = Field(None, ge=0, le=100)  # earlier ones of each document
     keep_answers_days: int | None = Field(None, ge=0, le=3650)  # outside of conversations; 90, and 0 keeps none

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from app.answering.verification.mentions import find_mentions
@@ -131,6 +131,7 @@ def test_a_month_whose_year_the_source_leaves_open() -> None:
 
 
 @given(st.integers(0, 10**13))
+@example(19661201)
 def test_every_number_is_found_in_itself(number: int) -> None:
     """A number in digits, with or without commas, is held by a source that writes it the other way."""
     assert missing(f"It was {number}.", f"It was {number:,} then.") == []

@@ -1,0 +1,1 @@
+"""How good answers are: questions with known answers, figures over them, and what can be learnt from them."""
