@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -41,7 +42,7 @@ class Draining:
         def on_signal(number: int, frame: FrameType | None) -> None:
             handler = before[signal.Signals(number)]
             assert callable(handler)  # noqa: S101 - others are not replaced
-            end = lambda: handler(number, None)  # noqa: E731
+            end = partial(handler, number, None)
             if self.has_begun:
                 end()
             else:
