@@ -37,6 +37,17 @@ class LlmTimeouts(BaseModel):
     connect_seconds: float = Field(3.0, gt=0)
     first_token_seconds: float = Field(60.0, gt=0)
     token_seconds: float = Field(20.0, gt=0)  # between two
+    total_seconds: float = Field(600.0, gt=0)  # for one generation
+
+
+class AdmissionLimits(BaseModel):
+    """How many questions a language model is given, by each process of the server."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    running: int = Field(64, ge=1)  # at once; fewer while the engine says that it has too much to do
+    waiting: int = Field(128, ge=0)
+    seconds: float = Field(15.0, gt=0)  # that each may wait
 
 
 class Settings(BaseSettings):
@@ -86,6 +97,7 @@ class Settings(BaseSettings):
     llm_api_key: SecretStr | None = None
     llm_context_tokens: int | None = Field(None, gt=0)  # where the server does not tell its window
     llm_timeouts: LlmTimeouts = LlmTimeouts()  # FOOTNOTE_LLM_TIMEOUTS__CONNECT_SECONDS and so on
+    admission: AdmissionLimits = AdmissionLimits()  # FOOTNOTE_ADMISSION__RUNNING and so on
     # Confidence below it: "your documents do not say". A wrong refusal costs as much as 13 wrong tries: 1 / (1 + 13).
     answer_threshold: float = Field(0.07, ge=0, le=1)
 

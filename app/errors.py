@@ -29,6 +29,7 @@
     │   ├── ConversationExists
     │   └── EmbeddingModelMismatch
     ├── PayloadTooLarge
+    ├── TooManyRequests             come back in so many seconds
     ├── UnsupportedMediaType
     ├── StorageFull
     ├── Unavailable                 try again later
@@ -232,6 +233,16 @@ class PayloadTooLarge(FootnoteError):
     """The upload is larger than the limit."""
 
     code = "payload_too_large"
+
+
+class TooManyRequests(FootnoteError):
+    """Too many questions are being answered; try again in a moment."""
+
+    code = "too_many_requests"
+
+    def __init__(self, message: str | None = None, *, retry_after_seconds: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class UnsupportedMediaType(FootnoteError):

@@ -13,6 +13,7 @@ from app.answering.dialogue import Dialogue
 from app.api import errors, mcp, page
 from app.api.auth import Keys, RequireKey
 from app.api.dependencies import Services
+from app.api.draining import Draining
 from app.api.observation import ObserveRequests
 from app.api.routes import (
     ask,
@@ -54,13 +55,16 @@ def create_app(
     settings = settings or Settings()
     core = build_core(settings)
     fetcher = make_fetcher() if settings.fetch_urls else None
+    draining = Draining(settings.shutdown_grace_seconds)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with core:
             core.embedders.start(for_queries=True)
             reranker = build_reranker(settings)
-            async with httpx.AsyncClient() as client, AsyncExitStack() as stack:
+            # As many connections as there are generations: a second queue would be in nobody's sight.
+            limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
+            async with httpx.AsyncClient(limits=limits) as client, AsyncExitStack() as stack:
                 if reranker is not None:
                     reranker.start()
                     stack.callback(reranker.close)
@@ -79,10 +83,13 @@ def create_app(
                     inspector=build_inspector(core, retriever),
                     previewer=Previewer(settings.parse_limits, settings.pdf_engine),
                     fetcher=fetcher,
+                    draining=draining,
                     worker_problem=worker_problem,
                 )
+                stop = generator.stop if generator else lambda: None
                 async with tools.running(services):
-                    yield
+                    with draining.holding_back(stop):
+                        yield
 
     app = FastAPI(title="Footnote", version=version("footnote"), description=_DESCRIPTION, lifespan=lifespan)
     errors.install(app)
@@ -95,4 +102,5 @@ def create_app(
     # The last one added is the outermost: refusals are counted too.
     app.add_middleware(RequireKey, keys=keys)
     app.add_middleware(ObserveRequests)
+    app.add_middleware(draining.counting)
     return app

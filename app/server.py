@@ -26,6 +26,7 @@ from app.supervisor import WorkerSupervisor
 from app.telemetry import MULTIPROCESS_VARIABLE, configure_logging
 
 _MOST_PROBLEM_BYTES = 500
+_LAST_WORDS_SECONDS = 2
 
 
 def serve(settings: Settings, *, worker: bool = True, processes: int = 1) -> None:
@@ -87,8 +88,9 @@ def _config(settings: Settings, app: Any, *, factory: bool = False, workers: int
         port=settings.port,
         log_config=None,
         access_log=settings.log_level == "debug",
-        # Without it, uvicorn waits for streams without bound.
-        timeout_graceful_shutdown=round(settings.shutdown_grace_seconds),
+        # By then the grace period is over (see `app.api.draining`) and streams are told so; what is cut after this is
+        # none of ours. Without it, uvicorn waits without bound.
+        timeout_graceful_shutdown=_LAST_WORDS_SECONDS,
         # Of a child under supervision; it answers from a thread of its own, also while a model is loaded.
         timeout_worker_healthcheck=15,
     )

@@ -23,12 +23,23 @@ REQUEST_SECONDS = Histogram(
 )
 ANSWERS = Counter("footnote_answers_total", "Answers given.", ["mode", "outcome"])
 
+ENGINE_RETRIES = Counter("footnote_engine_retries_total", "Requests to the language model's server made again.")
+REFUSED = Counter("footnote_generations_refused_total", "Questions refused because too many wait.")
+
 RERANKS = Counter("footnote_reranks_total", "Orders asked of the rerank model.", ["outcome"])
 
 
 def _gauge(name: str, what: str, labels: Sequence[str] = ()) -> Gauge:
     return Gauge(name, what, labels, multiprocess_mode="mostrecent")
 
+
+# Of each process: together they are the service's.
+ENGINE_RESTING = Gauge(
+    "footnote_engine_resting", "1 while the language model's server is left alone.", multiprocess_mode="livemax"
+)
+RUNNING = Gauge("footnote_generations_running", "Generations that run.", multiprocess_mode="livesum")
+WAITING = Gauge("footnote_generations_waiting", "Generations that wait for a place.", multiprocess_mode="livesum")
+PLACES = Gauge("footnote_generations_most", "How many may run at once, now.", multiprocess_mode="livesum")
 
 DOCUMENTS = _gauge("footnote_documents", "Documents by status.", ["status"])
 JOBS = _gauge("footnote_jobs", "Ingestion jobs by state.", ["state"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing, suppress
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -79,10 +79,23 @@ class Answerer:
     async def ask(self, request: AskRequest, *, collection: Collection) -> AsyncGenerator[Event, None]:
         """Any `Step`, `Sources`, then `Delta` and `CitationFound`, then `Done` or, after the first word only, `Failed`.
 
-        Raises `InvalidRequest`, `ModelNotFound` and what the retriever raises, before the first word. Close it to stop:
-        the language model's server is told at once.
+        Raises `InvalidRequest`, `ModelNotFound`, `TooManyRequests` and what the retriever raises, before the first
+        word. Close it to stop: the language model's server is told at once.
         """
         generator = self._choose(request.mode)
+        async with self._place(generator), aclosing(self._ask(request, collection, generator)) as events:
+            async for event in events:
+                yield event
+
+    def _place(self, generator: Generator) -> AbstractAsyncContextManager[None]:
+        """Before all else, so that a refusal comes before the first event. Who extracts needs none."""
+        if self._generator is None or generator.mode is Mode.EXTRACT:
+            return nullcontext()
+        return self._generator.place()
+
+    async def _ask(
+        self, request: AskRequest, collection: Collection, generator: Generator
+    ) -> AsyncGenerator[Event, None]:
         writer = self._generator if generator.mode is Mode.GENERATE else None
         await _require_model(request, writer)
         timings: dict[str, float] = {}

@@ -36,6 +36,11 @@ class StreamEvent:
     calls: tuple[CallPiece, ...] = ()
     logprobs: tuple[Mapping[str, Any], ...] = ()  # of the tokens that the text is made of
 
+    @property
+    def is_token(self) -> bool:
+        """Whether the model has said something, be it to itself: a heartbeat or an empty chunk is none."""
+        return bool(self.text or self.reasoning or self.calls)
+
 
 async def read_stream(chunks: AsyncIterator[bytes]) -> AsyncGenerator[StreamEvent, None]:
     """The events up to `[DONE]`. Lines that are no JSON are skipped.

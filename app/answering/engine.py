@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import random
 import re
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
 from app.answering.chat_stream import StreamEvent, error_message, read_stream
+from app.config import LlmTimeouts
 from app.errors import GenerationFailed
+from app.telemetry import ENGINE_RETRIES
+
+logger = logging.getLogger(__name__)
 
 _MODELS_SECONDS = 60.0  # how long the list of models is believed
+_STALE_MODELS_SECONDS = 5.0  # … where there is an older one, and no newer one can be had
+_MOST_RETRIES = 2
+_FIRST_PAUSE_SECONDS = 0.1  # before a retry, doubled each time, ± half: those who failed together come back apart
 _SIDE_CALL_SECONDS = 5.0  # for /v1/models and /tokenize, which answer at once or not at all
 _TOO_LONG = re.compile(r"context|too long|longer than|model length|max_model_len", re.IGNORECASE)
 
@@ -27,6 +36,38 @@ class PromptTooLong(GenerationFailed):
 
 class RequestRejected(GenerationFailed):
     """The language model's server rejected the request."""
+
+
+class EngineBroken(GenerationFailed):
+    """The connection to the language model's server broke."""
+
+
+class EngineBusy(GenerationFailed):
+    """The language model's server has too much to do."""
+
+
+class EngineFull(GenerationFailed):
+    """The language model's server allows us no more requests for now."""
+
+
+class EngineStopped(GenerationFailed):
+    """The service is shutting down."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Until when one generation is waited for, in the event loop's time."""
+
+    first_token: float
+    token_seconds: float
+    end: float
+
+    @classmethod
+    def begin(cls, timeouts: LlmTimeouts) -> Self:
+        """From now on."""
+        now = asyncio.get_running_loop().time()
+        end = now + timeouts.total_seconds
+        return cls(min(now + timeouts.first_token_seconds, end), timeouts.token_seconds, end)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +81,17 @@ class ServedModel:
 class Engine:
     """One server. Holds what it has learnt about it; the connections belong to the `httpx.AsyncClient`."""
 
-    def __init__(self, client: httpx.AsyncClient, base_url: str, api_key: str | None, connect_seconds: float) -> None:
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        base_url: str,
+        api_key: str | None,
+        connect_seconds: float,
+        on_busy: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`on_busy` is told whenever the server refuses a generation because it has too many."""
         self._client = client
+        self._on_busy = on_busy
         self._base_url = base_url.rstrip("/")
         self._headers = {"Content-Type": "application/json"}
         if api_key:
@@ -50,11 +100,28 @@ class Engine:
         self._models: tuple[ServedModel, ...] = ()
         self._models_until = 0.0
         self._tokenizes = True
+        self._waits: set[asyncio.Timeout] = set()  # for the next event, one of each generation
+        self._is_stopped = False
+
+    def stop(self) -> None:
+        """End every generation, now and from now on, with `EngineStopped`."""
+        self._is_stopped = True
+        for wait in self._waits:
+            if not wait.expired():
+                wait.reschedule(0)
 
     async def models(self) -> tuple[ServedModel, ...]:
         """What the server serves. Raises `GenerationFailed`."""
         if time.monotonic() >= self._models_until:
-            listed = (await self._call("GET", f"{self._base_url}/models")).get("data")
+            try:
+                listed = (await self._call("GET", f"{self._base_url}/models")).get("data")
+            except RequestRejected:
+                raise
+            except GenerationFailed:
+                if not self._models:
+                    raise
+                self._models_until = time.monotonic() + _STALE_MODELS_SECONDS
+                return self._models
             entries = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
             self._models = tuple(
                 ServedModel(str(entry.get("id")), _positive(entry.get("max_model_len"))) for entry in entries
@@ -77,31 +144,53 @@ class Engine:
         self._tokenizes = count is not None
         return count
 
-    async def stream_chat(
-        self, body: Mapping[str, Any], first_token_seconds: float, token_seconds: float
-    ) -> AsyncGenerator[StreamEvent, None]:
-        """The events of a streamed completion.
+    async def stream_chat(self, body: Mapping[str, Any], patience: Patience) -> AsyncGenerator[StreamEvent, None]:
+        """The events of a streamed completion. What breaks before the first token is tried again.
 
         Raises `PromptTooLong`, `RequestRejected`, or `GenerationFailed` for everything else that goes wrong. Leaving
         the iterator closes the connection, which makes vLLM abort the request.
         """
+        has_spoken = False
+        for retries in range(_MOST_RETRIES + 1):
+            try:
+                async with aclosing(self._in_time(body, patience)) as events:
+                    async for event in events:
+                        has_spoken = has_spoken or event.is_token
+                        yield event
+                return
+            except (EngineBroken, EngineBusy) as error:
+                if has_spoken or not await _may_retry(error, retries, patience.first_token):
+                    raise
+
+    async def _in_time(self, body: Mapping[str, Any], patience: Patience) -> AsyncGenerator[StreamEvent, None]:
         # One deadline from the request to the first token, connection and headers included; then one from token to
         # token. Heartbeats and empty chunks do not move it: a server may send them for ever.
-        deadline = asyncio.get_running_loop().time() + first_token_seconds
-        waiting_for = "did not begin to answer"
+        now = asyncio.get_running_loop().time
+        deadline, waiting_for = patience.first_token, "did not begin to answer"
         async with aclosing(self._events(body)) as events:
             while True:
+                if self._is_stopped:
+                    raise EngineStopped
                 try:
-                    async with asyncio.timeout_at(deadline):
-                        event = await anext(events, None)
+                    async with asyncio.timeout_at(min(deadline, patience.end)) as wait:
+                        self._waits.add(wait)
+                        try:
+                            event = await anext(events, None)
+                        finally:
+                            self._waits.discard(wait)
                 except TimeoutError:
+                    if self._is_stopped:
+                        raise EngineStopped from None
+                    if now() >= patience.end:
+                        waiting_for = "did not come to an end"
                     raise GenerationFailed(f"The language model {waiting_for} in time.") from None
                 if event is None:
                     return
-                if event.text or event.reasoning or event.calls:
-                    deadline = asyncio.get_running_loop().time() + token_seconds
-                    waiting_for = "went silent and did not go on"
+                handed_on = now()
+                if event.is_token:
+                    deadline, waiting_for = handed_on + patience.token_seconds, "went silent and did not go on"
                 yield event
+                deadline += now() - handed_on  # a slow reader is not the engine's fault
 
     async def _events(self, body: Mapping[str, Any]) -> AsyncGenerator[StreamEvent, None]:
         try:
@@ -110,17 +199,19 @@ class Engine:
                 f"{self._base_url}/chat/completions",
                 content=_encode(body),
                 headers=self._headers,
-                # Reading has the deadline of `stream_chat`, which knows a token from a heartbeat.
+                # Reading has the deadline of `_in_time`, which knows a token from a heartbeat.
                 timeout=httpx.Timeout(None, connect=self._connect_seconds),
             ) as response:
                 if response.status_code != httpx.codes.OK:
                     await response.aread()
+                    if response.status_code in (429, 503):
+                        self._on_busy()
                     raise _rejection(response)
                 async with aclosing(read_stream(response.aiter_bytes())) as events:
                     async for event in events:
                         yield event
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise GenerationFailed(_describe(error)) from error
+            raise _broken(error) from error
 
     async def _call(self, method: str, url: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         timeout = httpx.Timeout(_SIDE_CALL_SECONDS, connect=self._connect_seconds)
@@ -129,7 +220,7 @@ class Engine:
             response = await self._client.request(method, url, content=content, headers=self._headers, timeout=timeout)
             answer = response.json() if response.status_code == httpx.codes.OK else None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise GenerationFailed(_describe(error)) from error
+            raise _broken(error) from error
         except ValueError as error:
             raise RequestRejected(f"{url} did not answer with JSON.") from error
         if not isinstance(answer, dict):
@@ -154,7 +245,25 @@ def _rejection(response: httpx.Response) -> GenerationFailed:
         return RequestRejected(f"The language model's server rejected the request ({status}): {message}")
     if status in (401, 403):
         return GenerationFailed(f"The language model's server refused our API key ({status}).")
-    return GenerationFailed(f"The language model's server answered {status}: {message}".rstrip(": "))
+    kind = {429: EngineFull, 502: EngineBroken, 503: EngineBusy}.get(status, GenerationFailed)
+    return kind(f"The language model's server answered {status}: {message}".rstrip(": "))
+
+
+async def _may_retry(error: GenerationFailed, retries: int, deadline: float) -> bool:
+    """Wait, and say whether another try still makes sense."""
+    pause = _FIRST_PAUSE_SECONDS * 2**retries * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
+    if retries == _MOST_RETRIES or asyncio.get_running_loop().time() + pause >= deadline:
+        return False
+    logger.info("the language model's server is asked again: %s", error)
+    ENGINE_RETRIES.inc()
+    await asyncio.sleep(pause)
+    return True
+
+
+def _broken(error: Exception) -> GenerationFailed:
+    """Worth another try, unless it took its time already or can never be."""
+    hopeless = httpx.TimeoutException | httpx.InvalidURL | httpx.UnsupportedProtocol
+    return (GenerationFailed if isinstance(error, hopeless) else EngineBroken)(_describe(error))
 
 
 def _describe(error: Exception) -> str:

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Mapping, MutableMapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, MutableMapping, Sequence
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, Final
 
 import httpx
 
-from app.answering.engine import Engine, PromptTooLong, RequestRejected, ServedModel
+from app.answering.admission import Admission
+from app.answering.breaker import Attempt, Breaker
+from app.answering.engine import (
+    Engine,
+    EngineBusy,
+    EngineFull,
+    EngineStopped,
+    Patience,
+    PromptTooLong,
+    RequestRejected,
+    ServedModel,
+)
 from app.answering.generation import Completion, PromptBudget, Task, Turn
 from app.answering.repetition import LoopGuard
 from app.answering.tool_calls import CallCollector
@@ -24,6 +35,10 @@ DEFAULT_CONTEXT_TOKENS = 8192  # where neither the server nor the operator tells
 _THINK_OPEN, _THINK_CLOSE = "<think>", "</think>"
 
 
+class EmptyAnswer(GenerationFailed):
+    """The language model gave an empty answer."""
+
+
 class OpenAIGenerator:
     """Streams a grounded answer from a chat model, with a prompt that fits the window it is served with."""
 
@@ -34,38 +49,62 @@ class OpenAIGenerator:
         if settings.llm_base_url is None:
             raise ValueError("a base URL is needed")
         self._settings = settings
+        self.admission = Admission(settings.admission)
         self._engine = Engine(
             client,
             settings.llm_base_url,
             settings.llm_api_key.get_secret_value() if settings.llm_api_key else None,
             settings.llm_timeouts.connect_seconds,
+            on_busy=self.admission.shrink,
         )
+        self.breaker = Breaker(
+            harmless=(PromptTooLong, RequestRejected, EngineFull, EngineStopped, EmptyAnswer), busy=(EngineBusy,)
+        )
+
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        """What an answer needs before it begins; none where the engine would not be asked. See `Admission.place`."""
+        if self.breaker.is_resting:
+            yield
+            return
+        async with self.admission.place():
+            yield
+
+    def stop(self) -> None:
+        """End every generation, now and from now on: what was said so far is what was said."""
+        self.admission.close()
+        self._engine.stop()
 
     async def models(self) -> tuple[str, ...]:
         """The names that the server lists. Raises `GenerationFailed`."""
         return tuple(model.id for model in await self._engine.models())
 
     async def generate(self, task: Task, timings: MutableMapping[str, float]) -> AsyncGenerator[str | Completion, None]:
-        with timed("prompt", timings):
-            model = await self._choose_model(task.model)
-            window = self._window(model)
-            prompt = await self._fit(task, model, window)
-        try:
-            async with aclosing(self._stream(task, model.id, prompt, window, timings)) as parts:
-                async for part in parts:
-                    yield part
-        except PromptTooLong:
-            # Only an engine without a tokenizer of its own to ask, or with a smaller window than it said, comes here,
-            # and always before the first token.
+        with self.breaker.attempt() as attempt:
+            patience = Patience.begin(self._settings.llm_timeouts)
             with timed("prompt", timings):
-                window //= 2
-                prompt = await self._fit(task, model, window)
-            async with aclosing(self._stream(task, model.id, prompt, window, timings)) as parts:
-                async for part in parts:
-                    yield part
+                async with _until_first_token(patience):
+                    model = await self._choose_model(task.model)
+                    window = self._window(model)
+                    prompt = await self._fit(task, model, window)
+            try:
+                async with aclosing(self._stream(task, model.id, prompt, window, timings, patience, attempt)) as parts:
+                    async for part in parts:
+                        yield part
+            except PromptTooLong:
+                # Only an engine without a tokenizer of its own to ask, or with a smaller window than it said, comes
+                # here, and always before the first token.
+                with timed("prompt", timings):
+                    window //= 2
+                    async with _until_first_token(patience):
+                        prompt = await self._fit(task, model, window)
+                async with aclosing(self._stream(task, model.id, prompt, window, timings, patience, attempt)) as parts:
+                    async for part in parts:
+                        yield part
 
     async def window(self, model: str | None) -> int:
         """The tokens that prompt and answer may have together. Raises `GenerationFailed`, `ModelNotFound`."""
+        self.breaker.check()
         return self._window(await self._choose_model(model))
 
     async def turn(
@@ -78,28 +117,30 @@ class OpenAIGenerator:
         tools: Sequence[Mapping[str, Any]] = (),
     ) -> Turn:
         """One turn, read to its end. Raises what `Engine.stream_chat` raises, and `ModelNotFound`."""
-        served = await self._choose_model(model)
-        # What a caller asks of the answer's length and end is no business of these turns.
-        plain = Sampling(temperature=sampling.temperature, top_p=sampling.top_p, max_tokens=max_tokens)
-        body = _request_body(plain, served.id, messages, max_tokens)
-        if tools:
-            body |= {"tools": list(tools), "tool_choice": "auto"}
-        settings = self._settings
-        events = self._engine.stream_chat(
-            body, settings.llm_timeouts.first_token_seconds, settings.llm_timeouts.token_seconds
-        )
+        patience = Patience.begin(self._settings.llm_timeouts)
         text, calls, usage, finish_reason = "", CallCollector(), Usage(), None
         thoughts = _ThoughtFilter()
-        async with aclosing(events):
-            async for event in events:
-                usage = event.usage or usage
-                finish_reason = event.finish_reason or finish_reason
-                text += thoughts.answer_part(event.text)
-                calls.add(event.calls)
+        with self.breaker.attempt() as attempt:
+            async with _until_first_token(patience):
+                served = await self._choose_model(model)
+            # What a caller asks of the answer's length and end is no business of these turns.
+            plain = Sampling(temperature=sampling.temperature, top_p=sampling.top_p, max_tokens=max_tokens)
+            body = _request_body(plain, served.id, messages, max_tokens)
+            if tools:
+                body |= {"tools": list(tools), "tool_choice": "auto"}
+            async with aclosing(self._engine.stream_chat(body, patience)) as events:
+                async for event in events:
+                    if event.is_token:
+                        attempt.speaks()
+                    usage = event.usage or usage
+                    finish_reason = event.finish_reason or finish_reason
+                    text += thoughts.answer_part(event.text)
+                    calls.add(event.calls)
         return Turn(text.strip(), calls.collected(), usage, finish_reason)
 
     async def preview(self, task: Task) -> Preview:
         """The prompt for a task, without asking the model. Raises `GenerationFailed`, `ModelNotFound`."""
+        self.breaker.check()
         model = await self._choose_model(task.model)
         return await preview(
             task, model.id, self._window(model), lambda prompt: self._engine.count_tokens(model.id, prompt)
@@ -141,22 +182,27 @@ class OpenAIGenerator:
         return ServedModel(wanted, None)
 
     async def _stream(
-        self, task: Task, model: str, prompt: Fitted, window: int, timings: MutableMapping[str, float]
+        self,
+        task: Task,
+        model: str,
+        prompt: Fitted,
+        window: int,
+        timings: MutableMapping[str, float],
+        patience: Patience,
+        attempt: Attempt,
     ) -> AsyncGenerator[str | Completion, None]:
         body = _request_body(task.sampling, model, prompt.messages, prompt.room)
-        settings = self._settings
         started = time.perf_counter()
         answered = False
         usage, finish_reason = Usage(), None
         logprobs: list[Mapping[str, Any]] = []
         thoughts = _ThoughtFilter()
         guard = LoopGuard(hold_all=not task.streamed)
-        events = self._engine.stream_chat(
-            body, settings.llm_timeouts.first_token_seconds, settings.llm_timeouts.token_seconds
-        )
         try:
-            async with aclosing(events):
+            async with aclosing(self._engine.stream_chat(body, patience)) as events:
                 async for event in events:
+                    if event.is_token:
+                        attempt.speaks()
                     usage = event.usage or usage
                     finish_reason = event.finish_reason or finish_reason
                     logprobs += event.logprobs
@@ -183,10 +229,21 @@ class OpenAIGenerator:
         finally:
             timings["generate"] = _since(started)
         if not answered:
-            raise GenerationFailed("The language model gave an empty answer.")
+            raise EmptyAnswer
+        self.admission.grow()
         if rest := guard.finish():
             yield rest
         yield Completion(model, usage, finish_reason, _budget(task, prompt, window), tuple(logprobs))
+
+
+@asynccontextmanager
+async def _until_first_token(patience: Patience) -> AsyncIterator[None]:
+    """What is asked of the server before its answer is part of the time until that begins."""
+    try:
+        async with asyncio.timeout_at(patience.first_token):
+            yield
+    except TimeoutError:
+        raise GenerationFailed("The language model's server did not answer in time.") from None
 
 
 class _ThoughtFilter:

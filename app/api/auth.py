@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.answering.admission import CALLER
 from app.api.errors import error_response
 from app.errors import FootnoteError, Forbidden, Unauthorized
 from app.store.database import Database
@@ -53,7 +54,9 @@ class RequireKey:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] not in OPEN_PATHS:
             try:
-                await self._require(Request(scope))
+                request = Request(scope)
+                await self._require(request)
+                CALLER.set(_caller(request))
             except FootnoteError as refusal:
                 await error_response(refusal)(scope, receive, send)
                 return
@@ -66,6 +69,12 @@ class RequireKey:
         if request.method not in _SAFE_METHODS and request.headers.get("sec-fetch-site") == "cross-site":
             # A page on the internet must not make the browser of someone who runs this upload or delete.
             raise Forbidden
+
+
+def _caller(request: Request) -> str:
+    """Whose share of the language model this is: a key's, or an address's where no key is needed."""
+    key = _presented(request)
+    return digest(key).hex() if key else f"address {request.client.host if request.client else ''}"
 
 
 def _presented(request: Request) -> str:

@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 from app.answering.dialogue import Dialogue
 from app.answering.inspection import Inspector
 from app.answering.second_opinion import SecondOpinion
+from app.api.draining import Draining
 from app.bootstrap import Core
 from app.fetching import Fetcher
 from app.preview import Previewer
@@ -28,6 +29,7 @@ class Services:
     inspector: Inspector
     previewer: Previewer
     fetcher: Fetcher | None  # None where the operator does not allow it
+    draining: Draining
     worker_problem: Callable[[], str | None]  # why no documents are ingested; None when they are, or elsewhere
 
 

@@ -27,6 +27,7 @@ STATUS: dict[type[errors.FootnoteError], int] = {
     errors.PayloadTooLarge: 413,
     errors.UnsupportedMediaType: 415,
     errors.IngestionError: 422,
+    errors.TooManyRequests: 429,
     errors.Unavailable: 503,
     errors.IndexDamaged: 503,
     errors.StorageFull: 507,
@@ -61,6 +62,9 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     503: {"model": ErrorResponse, "description": "Try again in a moment"},
     507: {"model": ErrorResponse, "description": "The disk is full"},
 }
+TOO_MANY: dict[int | str, dict[str, Any]] = {
+    429: {"model": ErrorResponse, "description": "Too many questions at once: come back after `Retry-After` seconds"}
+}
 NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"model": ErrorResponse, "description": "There is no such thing"}}
 
 
@@ -71,6 +75,8 @@ def error_response(error: errors.FootnoteError) -> JSONResponse:
     if status == 401:
         # Basic as well, so that a browser asks for the key by itself.
         headers["WWW-Authenticate"] = 'Bearer, Basic realm="Footnote: any user name, the API key as password"'
+    elif isinstance(error, errors.TooManyRequests):
+        headers["Retry-After"] = str(error.retry_after_seconds)
     elif status == 503:
         headers["Retry-After"] = _RETRY_AFTER_SECONDS
     return _response(status, error.message, error.code, error.param, headers)

@@ -95,11 +95,11 @@ async def test_citations_come_with_their_sentence(
 
 async def test_the_model_is_down(engine: FakeEngine, client: httpx.AsyncClient, passages: list[Passage]) -> None:
     """A failure before the first word is answered extractively, and said so."""
-    engine.script(refusal(503, "queue is full"))
+    engine.script(refusal(500, "out of memory"))
     result = finished(await ask(make_answerer(passages, make_generator(engine, client))[0], BRIDGE_QUESTION))
     assert (result.degraded, result.mode, result.answerable) == (True, Mode.EXTRACT, True)
     assert "1932" in result.text
-    assert "queue is full" in (result.reason or "")
+    assert "out of memory" in (result.reason or "")
 
 
 async def test_the_model_dies(engine: FakeEngine, client: httpx.AsyncClient, passages: list[Passage]) -> None:

@@ -139,7 +139,7 @@ async def test_failed_before_the_first_token(
     engine: FakeEngine, client: httpx.AsyncClient, passages: list[Passage], reply: Reply, message: str
 ) -> None:
     """What goes wrong before the first token is a failure with a reason, not an interruption."""
-    engine.script(reply)
+    engine.default = lambda body: reply
     generator = make_generator(engine, client, llm_timeouts={"first_token_seconds": 0.3})
     with pytest.raises(GenerationFailed, match=message) as caught:
         await collect(generator, task(passages))

@@ -332,7 +332,7 @@ async def test_many_calls_at_once(engine: FakeEngine, client: httpx.AsyncClient)
     "death",
     [
         Reply([*tool_call("search", {"query": "dome"})[:2], RESET]),
-        refusal(503, "busy"),
+        refusal(500, "busy"),
         Reply([b'data: {"error": {"message": "engine died"}}\n\n']),
     ],
 )

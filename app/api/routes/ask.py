@@ -16,7 +16,7 @@ from pydantic_core import to_json
 from app.answering.answerer import AskRequest
 from app.answering.events import CitationFound, Delta, Done, Event, Failed, Sources, Step
 from app.api.dependencies import ServicesDep
-from app.api.errors import NOT_FOUND, ErrorResponse, error_body
+from app.api.errors import NOT_FOUND, TOO_MANY, ErrorResponse, error_body
 from app.api.routes.search import find_collection
 from app.api.schemas.answers import AnswerOut, AskIn, CitationEvent, PromptOut
 from app.api.schemas.search import PassageOut
@@ -44,6 +44,7 @@ Where a collection's `unsupported` is `mark` or `remove`, each `delta` is a whol
     response_model=AnswerOut | PromptOut,
     responses={
         **NOT_FOUND,
+        **TOO_MANY,
         409: {"model": ErrorResponse, "description": "The conversation is about another collection"},
         200: {"description": _EVENTS, "content": {"text/event-stream": SERVER_SENT_EVENT}},
     },

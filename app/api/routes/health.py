@@ -75,6 +75,8 @@ def metrics(services: ServicesDep) -> Response:
 
 def _problems(services: Services) -> dict[str, str]:
     problems = {}
+    if services.draining.has_begun:
+        problems["server"] = "the server is shutting down"
     embedders = services.core.embedders
     embedder = embedders.get(embedders.configured)
     if not embedder.is_ready:

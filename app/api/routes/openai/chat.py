@@ -17,7 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from app.answering.answerer import AskRequest
 from app.answering.events import Delta, Done, Event, Failed
 from app.api.dependencies import ServicesDep
-from app.api.errors import NOT_FOUND, error_body
+from app.api.errors import NOT_FOUND, TOO_MANY, error_body
 from app.api.routes.openai.models import collection_of
 from app.api.schemas.answers import AnswerOut
 from app.api.schemas.openai_chat import ChatCompletionIn, read_messages, split_question
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 router = APIRouter()
 
 
-@router.post("/chat/completions", response_model=None, responses=NOT_FOUND)
+@router.post("/chat/completions", response_model=None, responses={**NOT_FOUND, **TOO_MANY})
 async def chat(body: ChatCompletionIn, request: Request, services: ServicesDep) -> Response:
     """An answer with its footnotes: markers in the text, spans in `annotations`, quotes in `citations`."""
     body.check()

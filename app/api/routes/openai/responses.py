@@ -16,7 +16,7 @@ from starlette.concurrency import run_in_threadpool
 from app.answering.answerer import AskRequest
 from app.answering.events import Delta, Done, Event, Failed, Sources
 from app.api.dependencies import Services, ServicesDep
-from app.api.errors import NOT_FOUND
+from app.api.errors import NOT_FOUND, TOO_MANY
 from app.api.file_search import FileSearch
 from app.api.receiving import named_fields
 from app.api.routes.openai.models import collection_of
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 router = APIRouter()
 
 
-@router.post("/responses", response_model=None, responses=NOT_FOUND)
+@router.post("/responses", response_model=None, responses={**NOT_FOUND, **TOO_MANY})
 async def respond(body: ResponseIn, request: Request, services: ServicesDep) -> Response:
     """An answer from the vector stores of `file_search`, or from the collection that the model's name picks.
 
