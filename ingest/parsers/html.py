@@ -1,6 +1,7 @@
 """HTML: what a reader sees of it. Scripts, styles, hidden elements and comments do not get through.
 
-lxml feeds its parser's events to a target, so that no tree is built: time and memory are linear, however deep it nests.
+lxml feeds its parser's events to a target, so that no tree is built: time and memory are linear, however deep it nests,
+up to the depth at which libxml2 itself would take too long.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Mapping
 
 from lxml import etree
 
+from app.errors import DocumentTooExpensive
 from ingest.parsers.text import decode, known_encoding, read_bytes
 from ingest.sections import Limits, Parsed, SectionBuilder, Source
 
@@ -84,6 +86,10 @@ _HIDING_STYLE = re.compile(
     r"|(?:font-size|opacity)\s*:\s*0*\.?0*(?:[a-z%]+)?\s*(?:;|!|$)|(?:left|top|text-indent)\s*:\s*-\d{4}",
     re.I,
 )
+# For an end tag libxml2 goes through all open elements, if none of them is its own: a second for 300 million steps.
+_MOST_STEPS = 400_000_000
+_ALWAYS_ALLOWED_DEPTH = 1_000
+_FED_AT_ONCE = 65_536  # bytes
 _CHARSET = re.compile(rb"""(?:charset|encoding)\s*=\s*["']?\s*([A-Za-z0-9_:.-]{2,40})""", re.I)
 
 
@@ -97,9 +103,11 @@ def parse_html(source: Source, limits: Limits) -> Parsed:
 def read_html(data: bytes, builder: SectionBuilder, encoding: str | None = None) -> tuple[str | None, tuple[str, ...]]:
     """Put what a reader sees into `builder`; the title and warnings. `encoding` is what came with the file, if any."""
     text, warnings = decode(data, encoding or _declared_encoding(data))
-    reader = _Reader(builder)
+    reader = _Reader(builder, max_depth=max(_ALWAYS_ALLOWED_DEPTH, _MOST_STEPS // (text.count("</") + 1)))
     parser = etree.HTMLParser(target=reader, encoding="utf-8", huge_tree=True, no_network=True)
-    parser.feed(text.encode("utf-8", "replace"))
+    encoded = text.encode("utf-8", "replace")
+    for start in range(0, len(encoded), _FED_AT_ONCE):  # an error stops it only before the next part
+        parser.feed(encoded[start : start + _FED_AT_ONCE])
     parser.close()
     return reader.finish(), warnings
 
@@ -112,8 +120,10 @@ def _declared_encoding(data: bytes) -> str | None:
 class _Reader:
     """The target of lxml's HTML parser: it is told of starts, text, and ends."""
 
-    def __init__(self, builder: SectionBuilder) -> None:
+    def __init__(self, builder: SectionBuilder, max_depth: int) -> None:
         self._builder = builder
+        self._max_depth = max_depth
+        self._depth = 0  # open elements
         self._text: list[str] = []  # of the block that is being read
         self._unseen = 0  # open elements within a hidden one, itself included
         self._preformatted = 0
@@ -127,6 +137,9 @@ class _Reader:
         return " ".join("".join(self._title).split()) or None
 
     def start(self, tag: str, attributes: Mapping[str, str]) -> None:
+        self._depth += 1
+        if self._depth > self._max_depth:
+            raise DocumentTooExpensive(f"More than {self._max_depth} of its HTML elements lie within each other.")
         if tag == "title" and not self._title:
             self._in_title = True
         if self._unseen or tag in _UNSEEN or _is_hidden(tag, attributes):
@@ -159,6 +172,7 @@ class _Reader:
             self._text.append(data if self._preformatted else data.replace("\n", " "))
 
     def end(self, tag: str) -> None:
+        self._depth -= 1
         if tag == "title":
             self._in_title = False
         if self._unseen:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import time
 from collections.abc import Sequence
 from typing import Self
 
 import pypdf
 import pypdfium2
-import pypdfium2.raw as pdfium
 
 import ingest.parsers.ocr as ocr
 from app.errors import DocumentTooExpensive, EmptyDocument, EncryptedDocument, IngestionError, UnreadableDocument
@@ -17,16 +15,13 @@ from ingest.parsers.pdf_cjk import TableReader, has_such_fonts
 from ingest.parsers.pdf_layout import Table, Text, blocks, plain
 from ingest.parsers.pdf_quality import is_garbled
 from ingest.parsers.pdf_running import without_running_lines
+from ingest.parsers.pdf_seen import is_picture
 from ingest.parsers.pdf_words import PageLines, read_page
 from ingest.sections import Limits, normalise
 
 _FEW_CHARACTERS = 600  # on a page: pypdf is asked too, which takes it some milliseconds
 _MUCH_MORE = 1.3  # as many characters as PDFium has found: it has lost text
 _LOST_SHARE = 0.5  # of the garbled characters: OCR has not read them either, such as those of a font that is missing
-_STAMP_CHARACTERS = 60  # a page that is one image and so little text is a scan with a stamp or a page number
-_IMAGE_SHARE = 0.5  # of the page
-_MANY_PATHS = 50  # a page without text but with so many shapes may show text that was drawn
-_MOST_OBJECTS = 2000  # that are looked at
 _NAMED_RUNS = 5
 _LONGEST_LABEL = 50
 _LIGATURES = dict(zip(range(0xFB00, 0xFB07), ("ff", "fi", "fl", "ffi", "ffl", "st", "st"), strict=True))
@@ -57,6 +52,7 @@ class Pages:
         self._unfinished: list[int] = []
         self._without_ocr: list[int] = []
         self._garbled: list[int] = []
+        self._hiding: list[int] = []
 
     def __enter__(self) -> Self:
         return self
@@ -103,7 +99,10 @@ class Pages:
             (self._without_ocr, f"without text that could be read; to read images, {ocr.MISSING}"),
             (self._garbled, "garbled: the fonts do not tell which letters they show"),
         )
-        return tuple(f"{_name(pages)} {_is(pages)} {what}." for pages, what in told if pages)
+        found = [f"{_name(pages)} {_is(pages)} {what}." for pages, what in told if pages]
+        if self._hiding:
+            found.append(f"{_name(self._hiding)}: text that nobody sees was left out.")
+        return tuple(found)
 
     def reason_for_nothing(self) -> IngestionError:
         """Why no page has text."""
@@ -118,13 +117,15 @@ class Pages:
         page = self._load(number)
         try:
             found = self._lines(page) if page is not None else PageLines(0, 0)
+            if found.hides_text:
+                self._hiding.append(number + 1)
             by_pypdf, garbled, characters = self._second_opinion(found, number, page is None)
             if garbled and (by_tables := self._text_by_tables(number)):
                 self._count_characters(by_tables)
                 self._by_tables.append(number + 1)
                 return by_tables
             text = by_pypdf or found.text
-            if page is not None and (garbled or _is_picture(page, len(text.strip()))):
+            if page is not None and (garbled or is_picture(page, len(text.strip()))):
                 scanned = self._by_eye(page, number, started)
                 if scanned is not None and (garbled or len(scanned.text) >= len(text)):
                     if garbled and scanned.characters < _LOST_SHARE * characters:
@@ -145,8 +146,8 @@ class Pages:
         """pypdf's text if it is better, whether there is only garbled text, and how many characters it has."""
         garbled = is_garbled(found.text)
         characters = len("".join(found.text.split()))
-        if not garbled and found.characters >= _FEW_CHARACTERS:
-            return "", False, characters
+        if found.hides_text or (not garbled and found.characters >= _FEW_CHARACTERS):
+            return "", garbled, characters  # pypdf does not tell what is hidden
         text = self._text_by_pypdf(number, alone)
         more = len("".join(text.split())) > _MUCH_MORE * characters
         characters = max(characters, len("".join(text.split())))
@@ -238,29 +239,6 @@ def _open(data: bytes, password: str | None, *, is_readable: bool) -> pypdfium2.
         if "password" in str(error).lower() and not is_readable:
             raise locked(password) from None
         return None
-
-
-def _is_picture(page: pypdfium2.PdfPage, characters: int) -> bool:
-    """Whether what the page shows is an image, or drawn, and not text."""
-    if characters > _STAMP_CHARACTERS:
-        return False
-    left, bottom, right, top = page.get_bbox()
-    area = max((right - left) * (top - bottom), 1.0)
-    images, paths = 0.0, 0
-    edges = [ctypes.c_float() for _ in range(4)]
-    for index in range(min(pdfium.FPDFPage_CountObjects(page.raw), _MOST_OBJECTS)):
-        shape = pdfium.FPDFPage_GetObject(page.raw, index)
-        kind = pdfium.FPDFPageObj_GetType(shape)
-        if kind == pdfium.FPDF_PAGEOBJ_PATH:
-            paths += 1
-        elif kind not in (pdfium.FPDF_PAGEOBJ_IMAGE, pdfium.FPDF_PAGEOBJ_FORM):
-            continue
-        elif pdfium.FPDFPageObj_GetBounds(shape, *map(ctypes.byref, edges)):
-            x0, y0, x1, y1 = (edge.value for edge in edges)
-            images += max(0.0, min(x1, right) - max(x0, left)) * max(0.0, min(y1, top) - max(y0, bottom))
-    if images >= _IMAGE_SHARE * area:
-        return True
-    return characters == 0 and (images > 0.01 * area or paths >= _MANY_PATHS)
 
 
 def _tidy(text: str) -> str:

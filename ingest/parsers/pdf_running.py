@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
+from ingest.parsers.paragraphs import display_width
 from ingest.parsers.pdf_words import Line, rows
 
 _EDGE = 0.15  # of the page's height
@@ -14,6 +15,8 @@ _MIN_PAGES = 2
 _MIN_SHARE = 0.1  # of the pages: left and right pages may differ, and chapters have headers of their own
 _MIN_SHARE_WITHIN = 0.5  # for lines that are not the outermost: they may be the beginning of similar pages
 _STEP = 6.0  # points: lines of different pages that differ less stand in the same place
+_NEAR = 2.0  # of the height: how far a table's header is from its rows
+_MAX_CELL = 32  # characters of half an em, in a table of two columns; longer lines are prose
 _NUMBER = re.compile(r"\d+")
 _MAX_NUMBERS = 3  # in one line: of which one may be the page's
 _ROMAN = re.compile(r"[-–—\s]*[ivxlc]{1,6}[-–—\s]*", re.I)
@@ -54,10 +57,23 @@ def _edges(page: int, height: float, lines: Sequence[Line]) -> Iterator[tuple[li
     """The rows near the top and the bottom of a page, whether they are the outermost ones, and their keys."""
     top = _outermost(lines, lambda line: line.y0, height * _EDGE)
     bottom = _outermost(lines, lambda line: -line.y1, -height * (1 - _EDGE))
+    below = rows(lines)
     for at, row in enumerate(top[:_EDGE_ROWS]):
+        if len(row) > 1 and _names_columns(row, next((each for each in below if each[0].y0 > row[0].middle), [])):
+            break  # a table that goes on from page to page says again what its columns are
         yield row, at == 0, _keys(_text(row), page, round(row[0].middle / _STEP))
     for at, row in enumerate(bottom[: -_EDGE_ROWS - 1 : -1]):
         yield row, at == 0, _keys(_text(row), page, -1 - round((height - row[0].middle) / _STEP))
+
+
+def _names_columns(row: Sequence[Line], below: Sequence[Line]) -> bool:
+    """Whether cells stand close under most lines of a row. Columns of prose, and one line beside another, are none."""
+    if not below or below[0].y0 - row[0].y1 > _NEAR * row[0].height:
+        return False
+    if len(row) == 2 and any(display_width(line.text) > _MAX_CELL for line in below):
+        return False
+    under = [title for title in row if any(line.x0 < title.x1 and title.x0 < line.x1 for line in below)]
+    return len(below) > 1 and len(under) > max(1, len(row) / 2)
 
 
 def _outermost(lines: Sequence[Line], distance: Callable[[Line], float], edge: float) -> list[list[Line]]:

@@ -11,7 +11,7 @@ from ingest.parsers.paragraphs import join_printed, joint, rejoin, runs_on, voca
 from ingest.parsers.pdf_headings import Heading, printed_headings
 from ingest.parsers.pdf_layout import Table, Text
 from ingest.sections import PARAGRAPH_BREAK, Section
-from ingest.tables import join_cells
+from ingest.tables import CELL_BORDER, join_cells
 
 _PAGES_OF_A_CHAPTER = 5  # an outline with fewer entries than one for so many pages leaves out the headings
 _LONG_TABLE = 6  # rows: a table that may be cut into several chunks
@@ -73,6 +73,8 @@ def _between(before: Section | None, text: str, path: tuple[str, ...]) -> str:
     if before is None or before.headings != path or before.header:
         return PARAGRAPH_BREAK
     last, first = before.text.rsplit("\n", 1)[-1], text.split("\n", 1)[0]
+    if CELL_BORDER in last or CELL_BORDER in first:  # rows of a table
+        return PARAGRAPH_BREAK
     return joint(last, first) if runs_on(last, first) else PARAGRAPH_BREAK
 
 

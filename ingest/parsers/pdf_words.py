@@ -14,6 +14,8 @@ from typing import NamedTuple
 import pypdfium2
 import pypdfium2.raw as pdfium
 
+from ingest.parsers.pdf_seen import is_invisible, is_picture
+
 _TOKEN = re.compile("[^\\s\ufffe]+\ufffe?|\ufffe")  # U+FFFE is PDFium's hyphen at a line end
 _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
 _MAX_COORDINATE = 20_000.0  # points; pages of more than 7 m have no lines worth the trouble
@@ -23,6 +25,7 @@ _MAX_OBJECTS = 20_000
 _MOST_CHARACTERS = 60_000  # on a page; of a newspaper it has half as many
 _RULE = 3.0  # points: a thicker line is an area
 _SHORTEST_RULE = 6.0
+_SMALLEST = 0.7  # points: nobody reads a word of less height
 _BOLD = re.compile("bold|black|heavy|demi|cmbx|hei(?!ght)|黑|gothic-?[5-9]", re.I)  # in a font's name
 _ITALIC = re.compile("ital|obli|cmti", re.I)
 _BOLD_WEIGHT = 650  # of a font whose name does not tell
@@ -85,6 +88,7 @@ class PageLines:
     walls: list[Rule] = field(default_factory=list)  # vertical, from the left to the right
     aside: str = ""  # what is written in another direction, such as a stamp in the margin
     characters: int = 0
+    hides_text: bool = False  # words that nobody sees are left out
     ordered: bool = True  # whether the lines come in the order in which somebody wrote them
 
     @property
@@ -117,7 +121,7 @@ def read_page(page: pypdfium2.PdfPage, max_characters: int) -> PageLines:
         if count > _MOST_CHARACTERS:
             found.lines = _without_places(textpage.get_text_range())
             return found
-        words, turned = _upright(list(_words(page, textpage)), found)
+        words, turned = _upright(_seen(list(_words(page, textpage)), page, textpage, found), found)
         found.lines = _lines(words, [])
         if not turned and _may_hold_table(found.lines):
             found.rules, found.walls = _rules(page)
@@ -127,6 +131,18 @@ def read_page(page: pypdfium2.PdfPage, max_characters: int) -> PageLines:
     finally:
         textpage.close()
     return found
+
+
+def _seen(
+    words: list[_Word], page: pypdfium2.PdfPage, textpage: pypdfium2.PdfTextPage, found: PageLines
+) -> list[_Word]:
+    """The words without those that nobody sees, unless they are what OCR has read on a scan and put behind it."""
+    # Of no height at all: the font does not tell it.
+    seen = [w for w in words if not (0 < w.y1 - w.y0 < _SMALLEST or is_invisible(textpage, w.at))]
+    if len(seen) == len(words) or is_picture(page, sum(len(word.text) for word in seen)):
+        return words
+    found.hides_text = True
+    return seen
 
 
 def _tell_fonts(textpage: pypdfium2.PdfTextPage, lines: Sequence[Line]) -> None:

@@ -36,6 +36,8 @@ LIMITS = ParseLimits(seconds=3, cpu_seconds=3, memory_bytes=768 * 1024 * 1024)
 FOUND: dict[str, tuple[MediaType, Callable[[], bytes]]] = {
     # Every row that closed joined the text of all rows within it anew.
     "tables in tables": (MediaType.HTML, lambda: b"<table><tr><td>1<td>2" * 25_000),
+    # libxml2 looked for the element of each end tag among all that were open.
+    "end tags of nothing": (MediaType.HTML, lambda: b"</b><table><t>x" * 60_000),
     # A pattern for what may stand behind white space was tried from every space on.
     "spaces in a heading": (MediaType.MARKDOWN, lambda: b"# a" + b" " * 200_000 + b"x"),
     "spaces before a rule": (MediaType.MARKDOWN, lambda: b"a | b\n" + b" " * 200_000 + b"x"),

@@ -138,6 +138,49 @@ def test_long_table(read) -> None:  # type: ignore[no-untyped-def]
     assert table.text.split("\n") == [" | ".join(row) for row in rows]
 
 
+def test_table_over_pages(read) -> None:  # type: ignore[no-untyped-def]
+    """A table that goes on says its columns again on each page, and its rows stay rows; a header over it goes."""
+    words = ["alpha", "beta", "gamma", "delta", "omega", "sigma", "kappa", "theta"]
+    titles = ("Region", "Manager", "Sales")
+
+    def page(number: int) -> Callable[[Canvas], None]:
+        def draw(canvas: Canvas) -> None:
+            write(canvas, ["Report of the Society for Regions"], y=815, size=9)
+            for at, row in enumerate(
+                [titles, *((f"the {word}", f"Of {word}", f"{number}{at}") for at, word in enumerate(words))]
+            ):
+                for column, cell in enumerate(row):
+                    write(canvas, [cell], x=72 + 150 * column, y=785 - 14 * at)
+
+        return draw
+
+    parsed = read(drawn(*map(page, range(3))))
+    tables = [section for section in parsed.sections if section.header]
+    assert [(section.page, section.header) for section in tables] == [
+        (number, " | ".join(titles)) for number in (1, 2, 3)
+    ]
+    lines = text_of(parsed).split("\n")
+    assert lines.count("Report of the Society for Regions") == 1
+    assert [line for line in lines if line.startswith("the ")] == [
+        f"the {word} | Of {word} | {number}{at}" for number in range(3) for at, word in enumerate(words)
+    ]
+
+
+def test_rows_at_the_end_of_a_page_stay_rows(read) -> None:  # type: ignore[no-untyped-def]
+    """The first row of a page is not joined to the row that ends the page before, as a sentence would be."""
+
+    def page(*names: str) -> Callable[[Canvas], None]:
+        def draw(canvas: Canvas) -> None:
+            for at, name in enumerate(names):
+                for column, cell in enumerate((f"the {name} of it", f"by {name}", f"and to the {name}ern end of it")):
+                    write(canvas, [cell], x=72 + 150 * column, y=700 - 14 * at)
+
+        return draw
+
+    lines = text_of(read(drawn(page("north", "south", "east"), page("west", "left", "right")))).split("\n")
+    assert [line.count(" | ") for line in lines if line] == [2] * 6
+
+
 def test_list_is_no_table(read) -> None:  # type: ignore[no-untyped-def]
     """Numbers that stand apart from their items do not make a table."""
 
