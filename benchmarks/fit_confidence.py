@@ -9,7 +9,8 @@ with titles for file names, which are then indexed with every chunk; half of tho
 index, and the questions of both halves are asked through the real search.
 
 With `--cache FOLDER` embeddings and features are kept there, so that a run can be interrupted, and sets be asked in
-processes of their own. It must be emptied when the features, the search or these numbers change.
+processes of their own. It must be emptied when the features, the search or these numbers change. `--documents` bounds
+the largest collection.
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ from app.types import Passage, Scores, indexed_text
 from ingest.chunking import chunk
 from ingest.sections import Section, assemble
 
-COLLECTION_SIZES = {12: 16, 60: 6, 240: 3, 480: 1}  # documents: how many such collections are drawn
-MOST_QUESTIONS = 300  # of one collection
+COLLECTION_SIZES = {12: 20, 60: 8, 240: 4, 1000: 1}  # documents: how many such collections are drawn
+MOST_QUESTIONS = 400  # of one collection
 CANDIDATES, TOP_K = 60, 6
 STRENGTH = 0.1
 OF_THE_EMBEDDER = ("dense", "dense_height", "agreement")
