@@ -65,7 +65,8 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results", help="folder for NAME.json")
     parser.add_argument("--quick", action="store_true", help="on little data, to see that it works; nothing is saved")
     parser.add_argument("--sizes", type=_sizes, help="of the long ones: numbers of chunks, with commas between")
-    parser.add_argument("--cache", type=Path, help="of the long ones: folder for what they make; default: temporary")
+    parser.add_argument("--cache", type=Path, help="of `abstention` and the long ones: folder for what they make")
+    parser.add_argument("--set", action="append", default=[], help="of `abstention`, repeatable: default all")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that no server is left behind
     all_met = True
@@ -81,6 +82,8 @@ def main() -> int:
 
 
 def _run(name: str, arguments: argparse.Namespace) -> Result:
+    if name == "abstention":
+        return abstention.run(arguments.data, quick=arguments.quick, cache=arguments.cache, only=arguments.set)
     if name not in _LONG:
         return (_BENCHMARKS | _NAMED)[name](arguments.data, quick=arguments.quick)
     cache = arguments.cache or Path(tempfile.gettempdir()) / "footnote-benchmarks"

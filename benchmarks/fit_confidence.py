@@ -5,8 +5,12 @@
 
 A set is two files, `NAME.docs.jsonl` (`doc_id`, `title`, `text`) and `NAME.qa.jsonl` (`question`, `doc_id`: the
 documents that answer), each possibly gzipped. Documents are drawn into collections of several sizes, every other one
-with titles for file names; half of those that answer are left out of each index, and the questions of both halves are
-asked through the real search.
+with titles for file names, which are then indexed with every chunk; half of those that answer are left out of each
+index, and the questions of both halves are asked through the real search.
+
+With `--cache FOLDER` embeddings and features are kept there, so that a run can be interrupted, and sets be asked in
+processes of their own. It must be emptied when the features, the search or these numbers change. `--documents` bounds
+the largest collection.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ import gzip
 import json
 import random
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +30,7 @@ import numpy.typing as npt
 
 from app.answering.confidence import SHIPPED, Model, script_of
 from app.answering.evidence import read_passages
-from app.answering.features import NAMES, features
+from app.answering.features import NAMES, Features, features
 from app.config import Settings
 from app.embedding import Embedder, load_embedder
 from app.evaluation.calibration import Asked, refit, table
@@ -36,7 +40,7 @@ from app.index.local import LocalIndex
 from app.index.protocol import IndexEntry
 from app.retrieval.fusion import fuse
 from app.retrieval.pipeline import DENSE_WEIGHT, Legs
-from app.types import Passage, Scores
+from app.types import Passage, Scores, indexed_text
 from ingest.chunking import chunk
 from ingest.sections import Section, assemble
 
@@ -54,11 +58,12 @@ _SIGNS = {
 
 @dataclass(frozen=True)
 class Chunked:
-    """A chunk of a set's document, embedded."""
+    """A chunk of a set's document, embedded as it is indexed under no name and under its document's title."""
 
     document: str
     text: str
-    embedding: npt.NDArray[np.float16]
+    plain: npt.NDArray[np.float16]
+    titled: npt.NDArray[np.float16]
 
 
 @dataclass(frozen=True)
@@ -78,26 +83,39 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in content.splitlines()]
 
 
-def load(prefix: Path, embedder: Embedder, settings: Settings, most_documents: int, seed: int) -> DataSet:
+def load(
+    prefix: Path, embedder: Embedder, settings: Settings, most_documents: int, cache: Path | None = None
+) -> DataSet:
     """A set, or whole titles of it up to that many documents."""
     documents = read_lines(prefix.with_name(prefix.name + ".docs.jsonl"))
-    documents = draw(documents, most_documents, random.Random(seed))
+    documents = draw(documents, most_documents, random.Random(1))
     pieces = []
     for document in documents:
         text, spans = assemble([Section(document["text"])])
         cut = chunk(text, spans, embedder.count_tokens, settings.chunk_tokens, settings.chunk_overlap_tokens)
         pieces += [(document["doc_id"], part.text) for part in cut]
-    embeddings = embedder.embed_documents([text for _, text in pieces]).astype(np.float16)
-    chunks: dict[str, list[Chunked]] = {document["doc_id"]: [] for document in documents}
-    for (document_id, text), embedding in zip(pieces, embeddings, strict=True):
-        chunks[document_id].append(Chunked(document_id, text, embedding))
+    titles = {document["doc_id"]: document["title"] for document in documents}
+    plain, titled = (
+        kept(
+            cache and cache / f"{prefix.name}-{len(titles)}-{kind}.npy",
+            lambda named=named: embedder.embed_documents([_indexed(named.get(k, ""), text) for k, text in pieces]),
+        ).astype(np.float16)
+        for kind, named in (("plain", {}), ("titled", titles))
+    )
+    chunks: dict[str, list[Chunked]] = {key: [] for key in titles}
+    for (key, text), *embeddings in zip(pieces, plain, titled, strict=True):
+        chunks[key].append(Chunked(key, text, *embeddings))
     questions = read_lines(prefix.with_name(prefix.name + ".qa.jsonl"))
     return DataSet(
         prefix.name,
-        {document["doc_id"]: document["title"] for document in documents},
+        titles,
         chunks,
         [q for q in questions if all(document in chunks for document in q["doc_id"])],
     )
+
+
+def _indexed(title: str, text: str) -> str:
+    return indexed_text(title, (), "", text)
 
 
 def draw(documents: list[dict[str, Any]], size: int, chance: random.Random) -> list[dict[str, Any]]:
@@ -125,7 +143,13 @@ def ask(
     asked = []
     with tempfile.TemporaryDirectory() as folder:
         index = LocalIndex(Path(folder), embedder.dimension)
-        index.rebuild((IndexEntry(i, 1, part.embedding, part.text) for i, part in enumerate(chunks, 1)), sequence=1)
+        entries = (
+            IndexEntry(i, 1, part.titled, _indexed(data.titles[part.document], part.text))
+            if named
+            else IndexEntry(i, 1, part.plain, part.text)
+            for i, part in enumerate(chunks, 1)
+        )
+        index.rebuild(entries, sequence=1)
         everything = IdSet([(1, len(chunks))], everything=True)
         for question, vector in zip(questions, vectors, strict=True):
             text = question["question"]
@@ -185,17 +209,23 @@ def main() -> None:
     parser.add_argument("--spaced", type=Path, action="append", default=[], help="training set with spaces")
     parser.add_argument("--cjk", type=Path, action="append", default=[], help="training set in Chinese")
     parser.add_argument("--report", type=Path, action="append", default=[], help="set to report on")
+    parser.add_argument("--cache", type=Path, help="folder for what is kept of training sets")
+    parser.add_argument("--documents", type=int, default=max(COLLECTION_SIZES), help="of each training set, at most")
     arguments = parser.parse_args()
     settings = Settings(_env_file=None)
     embedder = load_embedder(settings.embedding_model, device="auto", batch_size=settings.embedding_batch_size)
     for script, prefixes in (("spaced", arguments.spaced), ("cjk", arguments.cjk)):
-        asked = [one for prefix in prefixes for one in training(prefix, embedder, settings)]
+        asked = [
+            one
+            for prefix in prefixes
+            for one in training(prefix, embedder, settings, arguments.documents, arguments.cache)
+        ]
         if asked:
             print(f"# {script}: {len(asked)} questions")
             show(script, fit_signed(asked, NAMES))
             show(f"{script}, words alone", fit_signed(asked, [name for name in NAMES if name not in OF_THE_EMBEDDER]))
     for prefix in arguments.report:
-        report(load(prefix, embedder, settings, 10**9, 0), embedder)
+        report(load(prefix, embedder, settings, 10**9), embedder)
 
 
 def show(name: str, model: Model) -> None:
@@ -204,16 +234,30 @@ def show(name: str, model: Model) -> None:
     print(f'"{name}": Model({model.constant:.4g}, {{{weights}}}),')
 
 
-def training(prefix: Path, embedder: Embedder, settings: Settings) -> list[Asked]:
+def training(
+    prefix: Path, embedder: Embedder, settings: Settings, most_documents: int, cache: Path | None
+) -> list[Asked]:
     """Questions of collections of all sizes."""
-    data = load(prefix, embedder, settings, max(COLLECTION_SIZES), seed=1)
-    return [
-        one
-        for size, times in COLLECTION_SIZES.items()
-        if size <= len(data.titles)
-        for seed in range(times)
-        for one in half_left_out(data, size, seed, embedder)
-    ]
+    data = load(prefix, embedder, settings, most_documents, cache)
+    asked = []
+    for size, times in COLLECTION_SIZES.items():
+        for seed in range(times if size <= len(data.titles) else 0):
+            path = cache and cache / f"{prefix.name}-{len(data.titles)}-{size}-{seed}.npy"
+            rows = kept(
+                path, lambda size=size, seed=seed: np.column_stack(table(half_left_out(data, size, seed, embedder)))
+            )
+            asked += [Asked(Features(*row[:-1]), bool(row[-1])) for row in rows.tolist()]
+    return asked
+
+
+def kept(path: Path | None, compute: Callable[[], npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """What the file holds, made where there is none yet."""
+    if path is None:
+        return compute()
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, compute())
+    return np.load(path)
 
 
 def report(data: DataSet, embedder: Embedder) -> None:

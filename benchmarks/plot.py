@@ -1,7 +1,9 @@
-"""Draw how search time, memory and disk grow with the number of chunks, and what a worker did when.
+"""Draw how search time, memory and disk grow with the number of chunks, what a worker did when, and what a confidence
+is worth.
 
 .venv-peers/bin/python -m benchmarks.plot             # benchmarks/results/scale.json → benchmarks/results/scale.svg
 .venv-peers/bin/python -m benchmarks.plot parsing     # … parsing.json → … parsing.svg
+.venv-peers/bin/python -m benchmarks.plot abstention  # … abstention.json → … abstention.svg
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ _COLOURS = {"parse": "tab:blue", "chunk": "tab:green", "embed": "tab:orange", "s
 def main() -> None:
     """Needs matplotlib alone, so that it runs in the peers' environment."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", nargs="?", choices=["scale", "parsing"], default="scale")
+    parser.add_argument("name", nargs="?", choices=list(_DRAWN), default="scale")
     parser.add_argument("--folder", type=Path, default=_RESULTS, help="of NAME.json and NAME.svg")
     arguments = parser.parse_args()
     record = json.loads((arguments.folder / f"{arguments.name}.json").read_text("utf-8"))
@@ -29,7 +31,7 @@ def main() -> None:
     matplotlib.use("svg")
     matplotlib.rcParams["svg.hashsalt"] = "footnote"  # the same numbers make the same file
     pyplot: Any = importlib.import_module("matplotlib.pyplot")
-    figure = (_growth if arguments.name == "scale" else _timeline)(pyplot, record["details"])
+    figure = _DRAWN[arguments.name](pyplot, record["details"])
     figure.suptitle(f"{record['machine']['processor']}, {record['machine']['cores']} cores, {record['when'][:10]}")
     figure.savefig(arguments.folder / f"{arguments.name}.svg", metadata={"Date": None})
 
@@ -78,6 +80,27 @@ def _panels(sizes: Mapping[str, Any]) -> dict[str, dict[str, Sequence[float]]]:
             for name, key in (("all", "all"), ("dense index", "dense"), ("lexical index", "lexical"))
         },
     }
+
+
+def _trust(pyplot: Any, details: Mapping[str, Any]) -> Any:
+    """Of each set: how often documents answer at what confidence, how often no answer is right at what coverage."""
+    figure, (calibration, risk) = pyplot.subplots(1, 2, figsize=(13, 5), layout="constrained")
+    calibration.plot([0, 1], [0, 1], color="grey", linewidth=0.8)
+    for label, measured in details.items():
+        bins = measured["reliability"]
+        calibration.plot(
+            [each["confidence"] for each in bins], [each["answerable"] for each in bins], marker="o", label=label
+        )
+        risk.plot(*zip(*measured["risk_coverage"], strict=True), label=label)
+    calibration.set(title="calibration", xlabel="confidence", ylabel="share that the documents answer")
+    risk.set(title="the most confident questions", xlabel="share asked", ylabel="share without a right answer")
+    for panel in (calibration, risk):
+        panel.grid(visible=True, alpha=0.3)
+        panel.legend(frameon=False, fontsize="small")
+    return figure
+
+
+_DRAWN = {"scale": _growth, "parsing": _timeline, "abstention": _trust}
 
 
 if __name__ == "__main__":

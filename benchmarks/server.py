@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -58,11 +58,12 @@ class Server:
             return False
 
     def upload(self, collection: str, documents: Iterable[SourceDocument]) -> dict[str, str]:
-        """Make the collection and send the documents, each as a text; ids of the server's by ids of the data's.
+        """Make the collection, if need be, and send the documents, each as a text; ids of the server's by the data's.
 
         The same text twice is one document.
         """
-        self.call("POST", "/collections", json={"name": collection})
+        if all(each["name"] != collection for each in self.call("GET", "/collections")["collections"]):
+            self.call("POST", "/collections", json={"name": collection})
         ids = {}
         for document in documents:
             body = {"text": document.text, "title": document.title, "collection": collection}
@@ -127,15 +128,26 @@ class Server:
         children = psutil.Process(self.pid).children()
         return next(each.pid for each in children if "ingest" in each.cmdline())
 
+    def keep(self, name: str, lines: Iterable[str]) -> None:
+        """Write a file beside the server's data."""
+        (self._folder / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
     def log(self, name: str = "log") -> str:
         """All that the server and its workers have said, or a process that was given a log of its own."""
         return (self._folder / name).read_text(encoding="utf-8", errors="replace")
 
 
 @contextmanager
-def running_server(*, worker: bool = True, settings: Mapping[str, str] | None = None) -> Iterator[Server]:
-    """A ready server on a data directory that goes when it ends; `settings` are `FOOTNOTE_…` of the environment."""
-    with tempfile.TemporaryDirectory(prefix="footnote-benchmark-") as name:
+def running_server(
+    *, worker: bool = True, settings: Mapping[str, str] | None = None, keep: Path | None = None
+) -> Iterator[Server]:
+    """A ready server on a data directory that goes when it ends, or stays in the folder `keep`.
+
+    `settings` are `FOOTNOTE_…` of the environment.
+    """
+    if keep:
+        keep.mkdir(parents=True, exist_ok=True)
+    with nullcontext(keep) if keep else tempfile.TemporaryDirectory(prefix="footnote-benchmark-") as name:
         folder, port = Path(name), _free_port()
         arguments = ["-m", "app", "serve", "--host", _HOST, "--port", str(port)]
         if not worker:

@@ -37,8 +37,9 @@ class Model:
         return round(1 / (1 + math.exp(-max(-50.0, min(50.0, score)))), 4)
 
 
-# Fitted by `benchmarks/fit_confidence.py`: on SQuAD 1.1 (train), and on CMRC 2018 (trial) with DRCD (test). What is not
-# listed has no weight: its sign would have been the wrong one.
+# Fitted by `benchmarks/fit_confidence.py`: on SQuAD 1.1 (train), and on CMRC 2018 (trial) with DRCD (test), before
+# chunks were indexed with their titles; `benchmarks/README.md` has what they are worth since. What is not listed has
+# no weight: its sign would have been the wrong one.
 SHIPPED: Mapping[str, Model] = {
     "spaced": Model(
         -9.13,
