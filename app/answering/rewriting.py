@@ -7,7 +7,6 @@ is: words of an old subject would only lead the search astray.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 from collections.abc import Mapping, Sequence
@@ -79,7 +78,8 @@ class Writer(Protocol):
 
     async def complete(
         self, messages: Sequence[Mapping[str, str]], *, max_tokens: int, seconds: float, model: str | None = None
-    ) -> str: ...
+    ) -> str:
+        """Raises `GenerationFailed`, also where it takes longer than `seconds`."""
 
 
 async def rewrite(question: str, history: Sequence[Message], writer: Writer | None, *, model: str | None = None) -> str:
@@ -91,11 +91,8 @@ async def rewrite(question: str, history: Sequence[Message], writer: Writer | No
     if writer is None:
         return carried
     try:
-        async with asyncio.timeout(_SECONDS):
-            text = await writer.complete(
-                _request(question, turns), max_tokens=_MOST_TOKENS, seconds=_SECONDS, model=model
-            )
-    except (GenerationFailed, TimeoutError) as error:
+        text = await writer.complete(_request(question, turns), max_tokens=_MOST_TOKENS, seconds=_SECONDS, model=model)
+    except GenerationFailed as error:
         logger.info("the question was not rewritten by the language model: %s", error)
         return carried
     return _usable(text) or carried
