@@ -11,7 +11,6 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, insert, select
 
 from app.errors import FileNotFound
-from app.failpoints import failpoint
 from app.store.blobs import BlobStore, BlobWriter
 from app.store.database import Database
 from app.store.documents import delete_document
@@ -51,10 +50,7 @@ def keep_file(
             )
         )
         blobs.keep(writer)
-        kept = get_file(connection, file_id)
-        failpoint("upload.before_commit")
-    failpoint("upload.committed")
-    return kept
+        return get_file(connection, file_id)
 
 
 def get_file(connection: Connection, file_id: str) -> File:

@@ -40,10 +40,10 @@ class Gate(DirectParsers):
         self.begun = 0
         self.open = threading.Event()
 
-    def parse(self, path: Path, media_type: str, filename: str) -> Parsed:
+    def parse(self, path: Path, media_type: str, filename: str, password: str | None = None) -> Parsed:
         self.begun += 1
         assert self.open.wait(30)
-        return super().parse(path, media_type, filename)
+        return super().parse(path, media_type, filename, password)
 
 
 @contextmanager

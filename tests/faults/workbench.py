@@ -33,8 +33,8 @@ LEASE_SECONDS = 0.1  # nobody else is there to take a job over; who is killed is
 class DirectParsers:
     """Stands in for the `ParserPool`: the same parsers, in this process."""
 
-    def parse(self, path: Path, media_type: str, filename: str) -> Parsed:
-        return parse(path, media_type)
+    def parse(self, path: Path, media_type: str, filename: str, password: str | None = None) -> Parsed:
+        return parse(path, media_type, password=password)
 
 
 class Workbench:
