@@ -8,12 +8,13 @@ from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 from urllib.parse import unquote
 
+from fastapi import Request
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 from starlette.concurrency import run_in_threadpool
 
-from app.errors import InvalidRequest
+from app.errors import InvalidRequest, UnsupportedMediaType
 from app.store.blobs import BlobWriter
 
 _MOST_FILES = 1000
@@ -33,6 +34,28 @@ class Upload:
     def __init__(self, filename: str, writer: BlobWriter) -> None:
         self.filename = filename
         self.writer = writer
+
+
+async def read_one_file(
+    request: Request,
+    new_blob: Callable[[], AbstractContextManager[BlobWriter]],
+    stack: ExitStack,
+    *,
+    wanted: str,
+    not_one: str,
+) -> tuple[Upload, dict[str, str]]:
+    """The file of a form that has one, and the form's fields. `wanted` and `not_one` tell who sends something else.
+
+    Raises `UnsupportedMediaType` where the body is no form, and what `Form.read` raises.
+    """
+    content_type = request.headers.get("content-type", "")
+    if not content_type.lower().startswith("multipart/form-data"):
+        raise UnsupportedMediaType(f"Send multipart/form-data with {wanted}.")
+    form = Form(new_blob, stack)
+    await form.read(content_type, request.stream())
+    if len(form.files) != 1:
+        raise InvalidRequest(not_one, param="file")
+    return form.files[0], form.fields
 
 
 class Form:

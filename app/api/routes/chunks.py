@@ -9,11 +9,10 @@ from starlette.concurrency import run_in_threadpool
 
 from app.api.dependencies import ServicesDep
 from app.api.errors import ErrorResponse
-from app.api.multipart import Form
+from app.api.multipart import read_one_file
 from app.api.receiving import named_fields, read_collection, revealed
 from app.api.schemas.documents import ChunkPreview, PreviewIn
 from app.api.streaming import unless_client_leaves
-from app.errors import InvalidRequest, UnsupportedMediaType
 from app.media_types import detect
 
 router = APIRouter(tags=["documents"])
@@ -45,18 +44,17 @@ _BODY = {
 )
 async def preview_chunks(request: Request, services: ServicesDep) -> ChunkPreview:
     """The chunks that a file would become in a collection; nothing is stored. It takes a second or more."""
-    content_type = request.headers.get("content-type", "")
-    if not content_type.lower().startswith("multipart/form-data"):
-        raise UnsupportedMediaType("Send multipart/form-data with `file`.")
     core = services.core
     with ExitStack() as stack:
-        form = Form(lambda: core.blobs.writer(core.settings.max_upload_bytes), stack)
-        await form.read(content_type, request.stream())
-        if len(form.files) != 1:
-            raise InvalidRequest("A preview is of one file: send it in a field named `file`.", param="file")
-        (upload,) = form.files
+        upload, fields = await read_one_file(
+            request,
+            lambda: core.blobs.writer(core.settings.max_upload_bytes),
+            stack,
+            wanted="`file`",
+            not_one="A preview is of one file: send it in a field named `file`.",
+        )
         with named_fields():
-            wanted = PreviewIn.model_validate(form.fields)
+            wanted = PreviewIn.model_validate(fields)
         media_type = detect(upload.filename, upload.writer.head)
         collection = await run_in_threadpool(read_collection, core, wanted.collection)
         embedder = core.embedders.of(collection).wait(0)

@@ -11,11 +11,11 @@ from starlette.concurrency import run_in_threadpool
 
 from app.api.dependencies import ServicesDep
 from app.api.errors import NOT_FOUND, ErrorResponse
-from app.api.multipart import Form
+from app.api.multipart import read_one_file
 from app.api.routes.documents import download
 from app.api.schemas.openai_files import Deleted, FileOut, ListOut
 from app.bootstrap import Core
-from app.errors import DocumentNotFound, FileNotFound, InvalidRequest, UnsupportedMediaType, UnsupportedParameter
+from app.errors import DocumentNotFound, FileNotFound, UnsupportedMediaType, UnsupportedParameter
 from app.media_types import detect
 from app.store import files
 from app.store.documents import delete_document, get_document
@@ -53,21 +53,20 @@ _UPLOAD_ERRORS: dict[int | str, dict[str, Any]] = {
 @router.post("/files", responses=_UPLOAD_ERRORS, openapi_extra={"requestBody": _BODY})
 async def upload_file(request: Request, services: ServicesDep) -> FileOut:
     """Keep a file. It answers nothing before it is put into a vector store."""
-    content_type = request.headers.get("content-type", "")
-    if not content_type.lower().startswith("multipart/form-data"):
-        raise UnsupportedMediaType("Send multipart/form-data with `file` and `purpose`.")
     core = services.core
     with ExitStack() as stack:
-        form = Form(lambda: core.blobs.writer(core.settings.max_upload_bytes), stack)
-        await form.read(content_type, request.stream())
-        if len(form.files) != 1:
-            raise InvalidRequest("Send one file, in a field named `file`.", param="file")
-        purpose = form.fields.get("purpose")
+        upload, fields = await read_one_file(
+            request,
+            lambda: core.blobs.writer(core.settings.max_upload_bytes),
+            stack,
+            wanted="`file` and `purpose`",
+            not_one="Send one file, in a field named `file`.",
+        )
+        purpose = fields.get("purpose")
         if purpose not in _PURPOSES:
             raise UnsupportedParameter(f"`purpose` must be one of {', '.join(_PURPOSES)}.", param="purpose")
-        if any(name.startswith("expires_after") for name in form.fields):
+        if any(name.startswith("expires_after") for name in fields):
             raise UnsupportedParameter("No file expires by itself here; delete it instead.", param="expires_after")
-        (upload,) = form.files
         try:
             media_type = detect(upload.filename, upload.writer.head)
         except UnsupportedMediaType:  # said where it matters: of the file in a vector store
