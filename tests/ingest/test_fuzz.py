@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from mutations import CHANGES, Change, changed
+from PIL import Image, ImageDraw
 from test_parse_anything import SAMPLES
 
 from app.config import ParseLimits
@@ -30,8 +31,10 @@ from ingest.sections import assemble
 LONG = "FOOTNOTE_TEST_FUZZ_SECONDS" in os.environ
 SECONDS = float(os.environ.get("FOOTNOTE_TEST_FUZZ_SECONDS", "0.4"))
 FINDINGS = Path(__file__).resolve().parents[2] / ".fuzz"
-# A file of this size takes milliseconds; one that takes seconds would take minutes if it were larger.
-LIMITS = ParseLimits(seconds=3, cpu_seconds=3, memory_bytes=768 * 1024 * 1024)
+# A file of this size takes milliseconds; one that takes seconds of a core would take minutes if it were larger. OCR of
+# a picture that claims to be large takes some, and loads its models first.
+LIMITS = ParseLimits(seconds=60, cpu_seconds=3, memory_bytes=768 * 1024 * 1024)
+LIMITS_OF_IMAGES = ParseLimits(seconds=120, cpu_seconds=60, memory_bytes=1024 * 1024 * 1024)
 
 FOUND: dict[str, tuple[MediaType, Callable[[], bytes]]] = {
     # Every row that closed joined the text of all rows within it anew.
@@ -44,9 +47,28 @@ FOUND: dict[str, tuple[MediaType, Callable[[], bytes]]] = {
 }
 
 
+def image(media_type: MediaType) -> bytes:
+    """A small picture with a word on it; a TIFF has two."""
+    picture = Image.new("RGB", (96, 32), "white")
+    ImageDraw.Draw(picture).text((8, 4), "Leave 15", fill="black", font_size=20)
+    file = io.BytesIO()
+    more = {"save_all": True, "append_images": [picture]} if media_type is MediaType.TIFF else {}
+    picture.save(file, media_type.name, **more)
+    return file.getvalue()
+
+
+IMAGES = {each: image(each) for each in (MediaType.PNG, MediaType.JPEG, MediaType.TIFF, MediaType.WEBP)}
+
+
 @pytest.fixture(scope="module")
 def pool() -> Iterator[ParserPool]:
     with ParserPool(1, LIMITS) as pool:
+        yield pool
+
+
+@pytest.fixture(scope="module")
+def pool_for_images() -> Iterator[ParserPool]:
+    with ParserPool(1, LIMITS_OF_IMAGES) as pool:
         yield pool
 
 
@@ -71,6 +93,17 @@ def problem(pool: ParserPool, media_type: MediaType, path: Path) -> str | None:
 @pytest.mark.parametrize("media_type", SAMPLES)
 def test_nothing_gets_out(media_type: MediaType, pool: ParserPool, tmp_path: Path) -> None:
     """Whatever is done to a valid file, it is read or refused: no crash, no endless work, no error of another kind."""
+    damage(SAMPLES[media_type], media_type, pool, tmp_path)
+
+
+@pytest.mark.timeout(SECONDS + 300)
+@pytest.mark.parametrize("media_type", IMAGES)
+def test_nothing_gets_out_of_images(media_type: MediaType, pool_for_images: ParserPool, tmp_path: Path) -> None:
+    """The same for pictures, which are read by OCR where it is installed."""
+    damage(IMAGES[media_type], media_type, pool_for_images, tmp_path)
+
+
+def damage(sample: bytes, media_type: MediaType, pool: ParserPool, tmp_path: Path) -> None:
     path = tmp_path / "file"
     deadline = time.monotonic() + SECONDS
     outcomes: Counter[str] = Counter()
@@ -83,7 +116,7 @@ def test_nothing_gets_out(media_type: MediaType, pool: ParserPool, tmp_path: Pat
     def read(changes: list[tuple[int, Change]]) -> None:
         if time.monotonic() > deadline or found:
             return
-        content = changed(SAMPLES[media_type], changes)
+        content = changed(sample, changes)
         path.write_bytes(content)
         reason = problem(pool, media_type, path)
         outcomes["bad" if reason else "fine"] += 1
