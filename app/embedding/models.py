@@ -29,6 +29,7 @@ _SMALL_PARAMETERS = 50_000_000
 _QUERIES_PER_THREAD = 5
 # What 16 texts need still fits the cache: with 32 they took a fifth more of processor time each.
 _BATCH_ON_A_CPU, _BATCH_ON_A_GPU = 16, 32
+_KEPT_MULTIPLICATIONS = "128"
 _COUNTED_AT_ONCE = 1024  # texts: the tokens of all 50 MB of a file would take 700 MB
 _MOST_PASSES = 4  # each keeps the activations of a batch, and a core more speeds each of them up too
 # SHA-256 of the weights, as published with sentence-transformers/all-MiniLM-L6-v2.
@@ -163,6 +164,10 @@ def _load(source: str, device: str) -> Any:
     # By default OpenMP's threads spin for milliseconds behind every pass, and take the cores from the rest of us. So
     # few rounds keep a single query as quick (5 ms; without any it takes 10), and eight together cost a quarter less.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    # torch and oneDNN each keep 1024 multiplications, compiled for the sizes of their matrices; batches of texts have
+    # so many sizes that this came to 800 MB. So many hold those of queries, and keep memory flat.
+    for cache in ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY"):
+        os.environ.setdefault(cache, _KEPT_MULTIPLICATIONS)
     # Seconds of imports, which commands that embed nothing must not pay.
     import torch
     from sentence_transformers import SentenceTransformer
