@@ -22,6 +22,7 @@ from app.answering.engine import (
     RequestRejected,
     ServedModel,
 )
+from app.answering.engine_load import LoadWatch
 from app.answering.generation import Completion, PromptBudget, Task, Turn
 from app.answering.repetition import LoopGuard
 from app.answering.tool_calls import CallCollector
@@ -57,6 +58,7 @@ class OpenAIGenerator:
             settings.llm_timeouts.connect_seconds,
             on_busy=self.admission.shrink,
         )
+        self._watch = LoadWatch(self._engine.load, self.admission.follow)
         self.breaker = Breaker(
             harmless=(PromptTooLong, RequestRejected, EngineFull, EngineStopped, EmptyAnswer), busy=(EngineBusy,)
         )
@@ -68,7 +70,8 @@ class OpenAIGenerator:
             yield
             return
         async with self.admission.place():
-            yield
+            with self._watch.working():
+                yield
 
     def stop(self) -> None:
         """End every generation, now and from now on: what was said so far is what was said."""
@@ -230,7 +233,8 @@ class OpenAIGenerator:
             timings["generate"] = _since(started)
         if not answered:
             raise EmptyAnswer
-        self.admission.grow()
+        if not self._watch.is_informed:
+            self.admission.grow()
         if rest := guard.finish():
             yield rest
         yield Completion(model, usage, finish_reason, _budget(task, prompt, window), tuple(logprobs))
