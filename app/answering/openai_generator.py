@@ -23,7 +23,7 @@ from app.answering.engine import (
     ServedModel,
 )
 from app.answering.engine_load import LoadWatch
-from app.answering.generation import Completion, PromptBudget, Task, Turn
+from app.answering.generation import Completion, PromptBudget, Task, Turn, TurnTooSlow
 from app.answering.repetition import LoopGuard
 from app.answering.tool_calls import CallCollector
 from app.answering.window import Fitted, Preview, estimate, fit, preview
@@ -114,12 +114,27 @@ class OpenAIGenerator:
         self,
         messages: Sequence[Mapping[str, Any]],
         *,
+        max_tokens: int,
+        seconds: float,
+        model: str | None = None,
+        sampling: Sampling = Sampling(temperature=0),  # noqa: B008 - frozen
+        tools: Sequence[Mapping[str, Any]] = (),
+    ) -> Turn:
+        """One turn, read to its end. Raises what `Engine.stream_chat` raises, `TurnTooSlow`, and `ModelNotFound`."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._turn(messages, model, max_tokens, sampling, tools)
+        except TimeoutError:
+            raise TurnTooSlow from None
+
+    async def _turn(
+        self,
+        messages: Sequence[Mapping[str, Any]],
         model: str | None,
         max_tokens: int,
         sampling: Sampling,
-        tools: Sequence[Mapping[str, Any]] = (),
+        tools: Sequence[Mapping[str, Any]],
     ) -> Turn:
-        """One turn, read to its end. Raises what `Engine.stream_chat` raises, and `ModelNotFound`."""
         patience = Patience.begin(self._settings.llm_timeouts)
         text, calls, usage, finish_reason = "", CallCollector(), Usage(), None
         thoughts = _ThoughtFilter()
@@ -148,17 +163,6 @@ class OpenAIGenerator:
         return await preview(
             task, model.id, self._window(model), lambda prompt: self._engine.count_tokens(model.id, prompt)
         )
-
-    async def complete(
-        self, messages: Sequence[Mapping[str, str]], *, max_tokens: int, seconds: float, model: str | None = None
-    ) -> str:
-        """A short text for our own use. Raises `GenerationFailed`, also where it takes longer than that."""
-        try:
-            async with asyncio.timeout(seconds):
-                turn = await self.turn(messages, model=model, max_tokens=max_tokens, sampling=Sampling(temperature=0))
-        except TimeoutError as error:
-            raise GenerationFailed("The language model did not answer in time.") from error
-        return turn.text
 
     def _window(self, model: ServedModel) -> int:
         return model.context_tokens or self._settings.llm_context_tokens or DEFAULT_CONTEXT_TOKENS
