@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 import httpx
 
@@ -26,6 +27,8 @@ from app.store.collections import ensure_default_collection
 from app.store.database import Database, open_database
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +51,8 @@ class Core:
         self.database.close()
 
 
-def build_core(settings: Settings) -> Core:
-    """Open the store; no model loads before `embedders.start()`."""
+def build_core(settings: Settings, on_loaded: Callable[[], None] = lambda: None) -> Core:
+    """Open the store; no model loads before `embedders.start()`. `on_loaded` is told of each that was."""
     for name in settings.unknown_variables:
         logger.warning("%s is no setting and changes nothing: see the table of settings in the README.", name)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
@@ -63,19 +66,20 @@ def build_core(settings: Settings) -> Core:
         projection=Projection(database, settings.index_dir, clustered_from=settings.index_clustered_from),
         embedders=Embedders(
             settings.embedding_model,
-            lambda model: load_embedder(
-                model, device=settings.embedding_device, batch_size=settings.embedding_batch_size
+            lambda model: _told(
+                load_embedder(model, device=settings.embedding_device, batch_size=settings.embedding_batch_size),
+                on_loaded,
             ),
         ),
     )
 
 
-def build_reranker(settings: Settings) -> Reranker | None:
+def build_reranker(settings: Settings, on_loaded: Callable[[], None] = lambda: None) -> Reranker | None:
     """Where a model is configured; it loads when it is started."""
     model = settings.rerank_model
     if model is None:
         return None
-    return Reranker(lambda: CrossEncoderScorer(model, device=settings.embedding_device))
+    return Reranker(lambda: _told(CrossEncoderScorer(model, device=settings.embedding_device), on_loaded))
 
 
 def build_retriever(core: Core, reranker: Reranker | None = None) -> Retriever:
@@ -115,9 +119,14 @@ def build_generator(settings: Settings, client: httpx.AsyncClient) -> OpenAIGene
     return OpenAIGenerator(client, settings) if settings.llm_base_url else None
 
 
-def build_second_opinion(settings: Settings) -> SecondOpinion | None:
+def build_second_opinion(settings: Settings, on_loaded: Callable[[], None] = lambda: None) -> SecondOpinion | None:
     """Where a model is configured; it begins to load."""
     model = settings.entailment_model
     if model is None:
         return None
-    return SecondOpinion(lambda: CrossEncoderEntailment(model, device=settings.embedding_device))
+    return SecondOpinion(lambda: _told(CrossEncoderEntailment(model, device=settings.embedding_device), on_loaded))
+
+
+def _told(model: T, on_loaded: Callable[[], None]) -> T:
+    on_loaded()
+    return model

@@ -50,10 +50,14 @@ def create_app(
     *,
     worker_problem: Callable[[], str | None] = lambda: None,
     make_fetcher: Callable[[], Fetcher] = Fetcher,
+    on_loaded: Callable[[], None] = lambda: None,
 ) -> FastAPI:
-    """A server over the settings' data directory; `worker_problem` is asked for by `/ready`."""
+    """A server over the settings' data directory; `worker_problem` is asked for by `/ready`.
+
+    `on_loaded` is called, in some thread, when a model has been loaded.
+    """
     settings = settings or Settings()
-    core = build_core(settings)
+    core = build_core(settings, on_loaded)
     fetcher = make_fetcher() if settings.fetch_urls else None
     draining = Draining(settings.shutdown_grace_seconds)
 
@@ -61,7 +65,7 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with core:
             core.embedders.start(for_queries=True)
-            reranker = build_reranker(settings)
+            reranker = build_reranker(settings, on_loaded)
             # As many connections as there are generations: a second queue would be in nobody's sight.
             limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
             async with httpx.AsyncClient(limits=limits) as client, AsyncExitStack() as stack:
@@ -70,7 +74,7 @@ def create_app(
                     stack.callback(reranker.close)
                 retriever = build_retriever(core, reranker)
                 generator = build_generator(settings, client)
-                second_opinion = build_second_opinion(settings)
+                second_opinion = build_second_opinion(settings, on_loaded)
                 if second_opinion is not None:
                     stack.callback(second_opinion.close)
                 answerer = build_answerer(core, retriever, generator, second_opinion)

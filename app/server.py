@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import multiprocessing
 import os
@@ -48,7 +49,9 @@ def serve(settings: Settings, *, worker: bool = True, processes: int = 1) -> Non
 
 def _serve_alone(settings: Settings, listener: socket.socket, worker: bool) -> None:
     supervisor = WorkerSupervisor() if worker else None
-    app = create_app(settings, worker_problem=lambda: supervisor.problem if supervisor else None)
+    app = create_app(
+        settings, worker_problem=lambda: supervisor.problem if supervisor else None, on_loaded=_keep_what_is_there
+    )
     # uvicorn raises the signal again after its shutdown; by default that would end us before the worker is told.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     if supervisor is not None:
@@ -119,7 +122,14 @@ class _Child:
     def __call__(self) -> Any:
         configure_logging(self.settings.log_level)
         threading.Thread(target=_end_with_parent, name="parent-watch", daemon=True).start()
-        return create_app(self.settings, worker_problem=self.problem.get)
+        return create_app(self.settings, worker_problem=self.problem.get, on_loaded=_keep_what_is_there)
+
+
+def _keep_what_is_there() -> None:
+    """Models and their libraries stay to the end. To look through them for garbage, again and again, would hold up
+    every stream for some tenths of a second."""
+    gc.collect()
+    gc.freeze()
 
 
 def _end_with_parent() -> None:

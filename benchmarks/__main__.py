@@ -1,6 +1,6 @@
 """Run the benchmarks: `python -m benchmarks --data DIR [--only NAME]… [--quick]`.
 
-The long ones, `scale` and `peers`, and `readers` and `bulk` run only when they are named.
+The long ones, `scale` and `peers`, and `readers`, `bulk` and `streaming` run only when they are named.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from benchmarks import (
     retrieval,
     sandbox,
     scale,
+    streaming,
     upload_memory,
     verification,
 )
@@ -48,7 +49,7 @@ _BENCHMARKS = {
     "upload_memory": upload_memory.run,
     "verification": verification.run,
 }
-_NAMED = {"readers": readers.run, "bulk": bulk.run}
+_NAMED = {"readers": readers.run, "bulk": bulk.run, "streaming": streaming.run}
 _LONG = {"scale": (scale.run, scale.SIZES), "peers": (peers.run, peers.SIZES)}
 
 

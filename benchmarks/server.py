@@ -148,7 +148,7 @@ def running_server(
     if keep:
         keep.mkdir(parents=True, exist_ok=True)
     with nullcontext(keep) if keep else tempfile.TemporaryDirectory(prefix="footnote-benchmark-") as name:
-        folder, port = Path(name), _free_port()
+        folder, port = Path(name), free_port()
         arguments = ["-m", "app", "serve", "--host", _HOST, "--port", str(port)]
         if not worker:
             arguments.append("--no-worker")
@@ -195,7 +195,8 @@ def _process(
             process.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """One that nobody listens on, now."""
     with socket.socket() as probe:
         probe.bind((_HOST, 0))
         port: int = probe.getsockname()[1]

@@ -113,6 +113,20 @@ def refusal(status: int, message: str) -> Reply:
     return Reply([body], status, "application/json")
 
 
+def vllm_metrics(running: int, waiting: int) -> str:
+    """What vLLM's `/metrics` tells of its requests, among all else."""
+    labels = 'engine="0",model_name="fake"'
+    return (
+        "# HELP vllm:num_requests_running Number of requests in model execution batches.\n"
+        "# TYPE vllm:num_requests_running gauge\n"
+        f"vllm:num_requests_running{{{labels}}} {float(running)}\n"
+        "# TYPE vllm:num_requests_waiting gauge\n"
+        f"vllm:num_requests_waiting{{{labels}}} {float(waiting)}\n"
+        f'vllm:num_requests_waiting_by_reason{{{labels},reason="capacity"}} {float(waiting)}\n'
+        f'vllm:request_success_total{{{labels},finished_reason="stop"}} 3.0\n'
+    )
+
+
 def last_message(body: dict[str, Any]) -> str:
     """The text of a request's last message: the passages and the question."""
     return str(body["messages"][-1]["content"])
@@ -125,6 +139,7 @@ class FakeEngine:
     context_tokens: int | None = 4096
     models: Sequence[str] = ("fake",)
     tokenizer: bool = True
+    load: tuple[int, int] | None = None  # requests running and waiting, as `/metrics` tells; None: it has no such route
     enforce_window: bool = True  # answer 400 to a prompt that is too long, as vLLM does
     count: Callable[[str], int] = lambda text: len(text.encode()) // 3
     default: Callable[[dict[str, Any]], Reply] = lambda body: answer("The passage says so. [1]")
@@ -228,6 +243,8 @@ class FakeEngine:
             )
         if path == "/tokenize" and self.tokenizer:
             return _json({"count": self.tokens(body), "max_model_len": self.context_tokens})
+        if path == "/metrics" and self.load is not None:
+            return Reply([vllm_metrics(*self.load).encode()], content_type="text/plain; version=0.0.4")
         if path == "/v1/chat/completions":
             self.requests.append(body)
             wanted = self.tokens(body) + (body.get("max_tokens") or 1)

@@ -1,7 +1,8 @@
 """Who may generate now: so many at once, so many wait, fairly by whose they are, and all others are told to come back.
 
-How many at once follows the engine: half as many when it says that it has too much to do, then one more for each
-round of answers that went well (additive increase, multiplicative decrease: Chiu and Jain, 1989).
+How many at once follows the engine: half as many when it refuses a generation, then one more for each round of answers
+that went well (additive increase, multiplicative decrease: Chiu and Jain, 1989). Where the engine tells what waits
+inside of it, our share of that is taken away, and given back by and by once nothing waits.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 
+from app.answering.engine_load import EngineLoad
 from app.config import AdmissionLimits
 from app.errors import TooManyRequests, Unavailable
 from app.telemetry import PLACES, REFUSED, RUNNING, WAITING
@@ -23,6 +25,7 @@ from app.telemetry import PLACES, REFUSED, RUNNING, WAITING
 CALLER: ContextVar[str] = ContextVar("caller", default="")
 
 _SHRINK_PAUSE_SECONDS = 1.0  # those who were refused together are one piece of news
+_GROWTH = 1 / 8  # of the places, each time that nothing waits: from 8 to 64 in 20 readings
 _MOST_RETRY_AFTER_SECONDS = 60
 _NEWEST = 0.2  # the weight of the newest generation in the mean of their seconds
 
@@ -61,7 +64,7 @@ class Admission:
             self._leave()
 
     def shrink(self) -> None:
-        """The engine has too much to do."""
+        """The engine has refused a generation: it has too much to do."""
         now = time.monotonic()
         if now >= self._shrunk_at + _SHRINK_PAUSE_SECONDS:
             self._shrunk_at = now
@@ -70,8 +73,17 @@ class Admission:
 
     def grow(self) -> None:
         """An answer went well."""
-        self._set_places(min(float(self._limits.running), self._places + 1 / self._places))
-        self._let_in()
+        self._add(1 / self._places)
+
+    def follow(self, load: EngineLoad) -> None:
+        """The engine has told its load."""
+        if not load.waiting:
+            self._add(max(1.0, self._places * _GROWTH))
+            return
+        # What waits there, waits better here, where it is fair. Of what others have sent, others may take theirs away.
+        taken = min(self._places, self.running)
+        served = load.running / (load.running + load.waiting)
+        self._set_places(max(1.0, taken / 2, taken * served))
 
     def close(self) -> None:
         """Refuse all who wait, and who come."""
@@ -142,6 +154,10 @@ class Admission:
         REFUSED.inc()
         expected = self._mean_seconds * (self.waiting + 1) / self._places
         return TooManyRequests(retry_after_seconds=max(1, min(_MOST_RETRY_AFTER_SECONDS, math.ceil(expected))))
+
+    def _add(self, places: float) -> None:
+        self._set_places(min(float(self._limits.running), self._places + places))
+        self._let_in()
 
     def _run(self, change: int) -> None:
         self.running += change

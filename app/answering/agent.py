@@ -7,7 +7,6 @@ calls without end, nonsense in place of JSON, an engine that dies, ends in an an
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import time
@@ -20,7 +19,7 @@ from app.answering import multi
 from app.answering.engine import PromptTooLong, RequestRejected
 from app.answering.events import Action, Step
 from app.answering.gathering import Gathered, Search, as_one
-from app.answering.generation import LanguageModel, ToolCall, Turn
+from app.answering.generation import LanguageModel, ToolCall, Turn, TurnTooSlow
 from app.answering.prompt import clean
 from app.answering.tool_calls import arguments_of
 from app.answering.tools import TOOLS, Notebook, ToolResult
@@ -172,11 +171,15 @@ class _Talk:
         if messages is None:
             return _Stop("The language model's window is full.")
         try:
-            async with asyncio.timeout(max(0.0, self._deadline - time.monotonic())):
-                turn = await self._planner.turn(
-                    messages, model=self._model, max_tokens=self._room, sampling=self._sampling, tools=TOOLS
-                )
-        except TimeoutError:
+            turn = await self._planner.turn(
+                messages,
+                max_tokens=self._room,
+                seconds=max(0.0, self._deadline - time.monotonic()),
+                model=self._model,
+                sampling=self._sampling,
+                tools=TOOLS,
+            )
+        except TurnTooSlow:
             return _Stop(_TIME_IS_UP)
         except (PromptTooLong, RequestRejected) as error:
             logger.info("an agent's turn was refused: %s", error)

@@ -28,7 +28,7 @@ from app.retrieval.joining import Joined
 from app.retrieval.pipeline import Retrieval, Retriever
 from app.retrieval.reading import Reader
 from app.telemetry import timed
-from app.types import Answer, Collection, Message, Mode, Sampling, Strategy
+from app.types import Answer, Collection, Message, Mode, Sampling, Strategy, Usage
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ class Answerer:
         writer = self._generator if generator.mode is Mode.GENERATE else None
         await _require_model(request, writer)
         timings: dict[str, float] = {}
-        query = await self._search_query(request, writer, timings)
+        query, spent = await self._search_query(request, writer, timings)
         steps: list[Step] = []
         gathered: Gathered | None = None
         async with aclosing(self._gather(request, query, collection, writer)) as gathering:
@@ -121,7 +121,7 @@ class Answerer:
             collection,
             is_judged=self._second_opinion is not None,
         )
-        draft.strategy, draft.spent = gathered.strategy, gathered.usage
+        draft.strategy, draft.spent = gathered.strategy, spent + gathered.usage
         # Half an answer is an answer: the part that is answered best counts.
         draft.confidence = max([draft.confidence, *gathered.confidences.values()])
         draft.timings.update(timings)
@@ -222,10 +222,10 @@ class Answerer:
 
     async def _search_query(
         self, request: AskRequest, writer: OpenAIGenerator | None, timings: dict[str, float]
-    ) -> str:
+    ) -> tuple[str, Usage]:
         """The question as it is to be searched for: made to stand alone where it is a follow-up."""
         if not request.history:
-            return request.question
+            return request.question, Usage()
         with timed("rewrite", timings):
             return await rewrite(request.question, request.history, writer, model=request.model)
 

@@ -17,6 +17,7 @@ from app.types import Citation, label_of
 
 MARKER = re.compile(r"[\[【［]\s*(\d{1,3}(?:\s*[,，、;；]\s*\d{1,3})*)\s*[\]】］]")
 _GAP = re.compile(rf"(?:\s|{MARKER.pattern})*")
+_MAY_END = re.compile(r"[。｡！？；…۔।.!?؟\n]")  # what every boundary of `split_sentences` has
 _OPEN_MARKER = re.compile(r"[\[【［][\d\s,，、;；]*$")  # one that a stream has not finished yet
 
 
@@ -46,6 +47,8 @@ def cited_sentences(answer: str, start: int = 0) -> list[CitedSentence]:
 
 def complete_sentences(answer: str, start: int) -> Iterator[CitedSentence]:
     """Those of a growing answer that no further text can change: another sentence has begun behind them."""
+    if not _MAY_END.search(answer, start):
+        return  # asked for each token of a stream, which mostly goes on with a sentence
     settled = _OPEN_MARKER.sub("", answer)
     sentences = cited_sentences(settled, start)
     for position, sentence in enumerate(sentences[:-1]):

@@ -16,8 +16,8 @@ from anyio import to_thread
 from app.answering.answerer import Answerer, AskRequest, whole_answer
 from app.answering.archive import Archive
 from app.answering.events import CitationFound, Delta, Done, Event, Failed
+from app.answering.generation import Writer
 from app.answering.memory import SUMMARY_TOKENS, messages_of, summary_request, usable_summary
-from app.answering.rewriting import Writer
 from app.answering.window import Preview, count_message
 from app.errors import Conflict, GenerationFailed
 from app.store.answers import GivenAnswer, Place, days_kept
@@ -167,8 +167,8 @@ class Dialogue:
             rest = [turn for turn in turns if turn.number > done]
             messages, count = summary_request(summary, rest, count_message)
             if count:
-                text = await writer.complete(messages, max_tokens=SUMMARY_TOKENS, seconds=_SUMMARY_SECONDS)
-                if new := usable_summary(text):
+                turn = await writer.turn(messages, max_tokens=SUMMARY_TOKENS, seconds=_SUMMARY_SECONDS)
+                if new := usable_summary(turn.text):
                     until = rest[count - 1].number
                     await to_thread.run_sync(self._store_summary, found, new, until)
         except GenerationFailed as error:

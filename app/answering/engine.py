@@ -16,6 +16,7 @@ from typing import Any, Self
 import httpx
 
 from app.answering.chat_stream import StreamEvent, error_message, read_stream
+from app.answering.engine_load import EngineLoad, read_load
 from app.config import LlmTimeouts
 from app.errors import GenerationFailed
 from app.telemetry import ENGINE_RETRIES
@@ -93,6 +94,7 @@ class Engine:
         self._client = client
         self._on_busy = on_busy
         self._base_url = base_url.rstrip("/")
+        self._root = self._base_url.removesuffix("/v1")  # where vLLM has what OpenAI has not
         self._headers = {"Content-Type": "application/json"}
         if api_key:
             self._headers["Authorization"] = f"Bearer {api_key}"
@@ -100,6 +102,7 @@ class Engine:
         self._models: tuple[ServedModel, ...] = ()
         self._models_until = 0.0
         self._tokenizes = True
+        self._tells_load = True
         self._waits: set[asyncio.Timeout] = set()  # for the next event, one of each generation
         self._is_stopped = False
 
@@ -135,7 +138,7 @@ class Engine:
             return None
         body = {"model": model, "messages": messages, "add_generation_prompt": True}
         try:
-            answer = await self._call("POST", f"{self._base_url.removesuffix('/v1')}/tokenize", body)
+            answer = await self._call("POST", f"{self._root}/tokenize", body)
         except GenerationFailed as error:
             # A server that has none will not grow one; a busy one will be asked again.
             self._tokenizes = not isinstance(error, RequestRejected)
@@ -143,6 +146,24 @@ class Engine:
         count = _positive(answer.get("count"))
         self._tokenizes = count is not None
         return count
+
+    async def load(self) -> EngineLoad | None:
+        """What the server has to do, for whomever; None where it has no `/metrics` as vLLM has them.
+
+        Raises `GenerationFailed`.
+        """
+        if not self._tells_load:
+            return None
+        timeout = httpx.Timeout(_SIDE_CALL_SECONDS, connect=self._connect_seconds)
+        try:
+            response = await self._client.get(f"{self._root}/metrics", headers=self._headers, timeout=timeout)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise _broken(error) from error
+        if response.is_server_error:
+            raise _rejection(response)
+        load = read_load(response.text) if response.is_success else None
+        self._tells_load = load is not None  # a server that has none will not grow one
+        return load
 
     async def stream_chat(self, body: Mapping[str, Any], patience: Patience) -> AsyncGenerator[StreamEvent, None]:
         """The events of a streamed completion. What breaks before the first token is tried again.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from app.answering.evidence import Evidence
+from app.errors import GenerationFailed
 from app.types import Message, Mode, Passage, Sampling, Usage
 
 
@@ -85,19 +86,28 @@ class Generator(Protocol):
         """`timings` takes the milliseconds of the stages that this generator has."""
 
 
-class LanguageModel(Generator, Protocol):
-    """A generator that can also be talked to: for rewriting a question, for planning."""
+class TurnTooSlow(GenerationFailed):
+    """The language model did not answer in time."""
 
-    async def window(self, model: str | None) -> int:
-        """The tokens that prompt and answer may have together. Raises `GenerationFailed`, `ModelNotFound`."""
+
+class Writer(Protocol):
+    """A language model that can be talked to: for rewriting a question, for planning."""
 
     async def turn(
         self,
         messages: Sequence[Mapping[str, Any]],
         *,
-        model: str | None,
         max_tokens: int,
-        sampling: Sampling,
+        seconds: float,
+        model: str | None = None,
+        sampling: Sampling = Sampling(temperature=0),  # noqa: B008 - frozen
         tools: Sequence[Mapping[str, Any]] = (),
     ) -> Turn:
-        """One turn, read to its end. Raises `GenerationFailed`."""
+        """One turn, read to its end. Raises `GenerationFailed`; `TurnTooSlow` where it takes longer than `seconds`."""
+
+
+class LanguageModel(Generator, Writer, Protocol):
+    """A generator that can also be talked to."""
+
+    async def window(self, model: str | None) -> int:
+        """The tokens that prompt and answer may have together. Raises `GenerationFailed`, `ModelNotFound`."""

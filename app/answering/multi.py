@@ -12,7 +12,7 @@ from app.answering.confidence import judge
 from app.answering.events import Action, Step
 from app.answering.evidence import read_passages
 from app.answering.gathering import Gathered, Search, as_one, fuse_passages
-from app.answering.generation import LanguageModel
+from app.answering.generation import Writer
 from app.answering.prompt import clean
 from app.answering.splitting import split
 from app.errors import GenerationFailed
@@ -39,7 +39,7 @@ async def gather(
     search: Search,
     top_k: int,
     collection: Collection,
-    writer: LanguageModel | None,
+    writer: Writer | None,
     model: str | None = None,
     first_step: int = 1,
 ) -> AsyncGenerator[Step | Gathered, None]:
@@ -79,14 +79,13 @@ async def gather(
     )
 
 
-async def _rewrite(question: str, writer: LanguageModel, model: str | None) -> tuple[tuple[str, ...], Usage, str]:
+async def _rewrite(question: str, writer: Writer, model: str | None) -> tuple[tuple[str, ...], Usage, str]:
     """Other queries for a question, the tokens that they took, and what came of it in words."""
     messages = [{"role": "system", "content": _INSTRUCTIONS}, {"role": "user", "content": clean(question)}]
     try:
-        async with asyncio.timeout(_REWRITE_SECONDS):
-            turn = await writer.turn(messages, model=model, max_tokens=_REWRITE_TOKENS, sampling=Sampling())
-    except TimeoutError:
-        return (), Usage(), "The language model took too long; the question is searched for as it is."
+        turn = await writer.turn(
+            messages, max_tokens=_REWRITE_TOKENS, seconds=_REWRITE_SECONDS, model=model, sampling=Sampling()
+        )
     except GenerationFailed as error:
         logger.info("a question was not rewritten: %s", error)
         return (), Usage(), f"{error.message} The question is searched for as it is."

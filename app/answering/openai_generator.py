@@ -22,7 +22,8 @@ from app.answering.engine import (
     RequestRejected,
     ServedModel,
 )
-from app.answering.generation import Completion, PromptBudget, Task, Turn
+from app.answering.engine_load import LoadWatch
+from app.answering.generation import Completion, PromptBudget, Task, Turn, TurnTooSlow
 from app.answering.repetition import LoopGuard
 from app.answering.tool_calls import CallCollector
 from app.answering.window import Fitted, Preview, estimate, fit, preview
@@ -57,6 +58,7 @@ class OpenAIGenerator:
             settings.llm_timeouts.connect_seconds,
             on_busy=self.admission.shrink,
         )
+        self._watch = LoadWatch(self._engine.load, self.admission.follow)
         self.breaker = Breaker(
             harmless=(PromptTooLong, RequestRejected, EngineFull, EngineStopped, EmptyAnswer), busy=(EngineBusy,)
         )
@@ -68,7 +70,8 @@ class OpenAIGenerator:
             yield
             return
         async with self.admission.place():
-            yield
+            with self._watch.working():
+                yield
 
     def stop(self) -> None:
         """End every generation, now and from now on: what was said so far is what was said."""
@@ -111,12 +114,27 @@ class OpenAIGenerator:
         self,
         messages: Sequence[Mapping[str, Any]],
         *,
+        max_tokens: int,
+        seconds: float,
+        model: str | None = None,
+        sampling: Sampling = Sampling(temperature=0),  # noqa: B008 - frozen
+        tools: Sequence[Mapping[str, Any]] = (),
+    ) -> Turn:
+        """One turn, read to its end. Raises what `Engine.stream_chat` raises, `TurnTooSlow`, and `ModelNotFound`."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._turn(messages, model, max_tokens, sampling, tools)
+        except TimeoutError:
+            raise TurnTooSlow from None
+
+    async def _turn(
+        self,
+        messages: Sequence[Mapping[str, Any]],
         model: str | None,
         max_tokens: int,
         sampling: Sampling,
-        tools: Sequence[Mapping[str, Any]] = (),
+        tools: Sequence[Mapping[str, Any]],
     ) -> Turn:
-        """One turn, read to its end. Raises what `Engine.stream_chat` raises, and `ModelNotFound`."""
         patience = Patience.begin(self._settings.llm_timeouts)
         text, calls, usage, finish_reason = "", CallCollector(), Usage(), None
         thoughts = _ThoughtFilter()
@@ -145,17 +163,6 @@ class OpenAIGenerator:
         return await preview(
             task, model.id, self._window(model), lambda prompt: self._engine.count_tokens(model.id, prompt)
         )
-
-    async def complete(
-        self, messages: Sequence[Mapping[str, str]], *, max_tokens: int, seconds: float, model: str | None = None
-    ) -> str:
-        """A short text for our own use. Raises `GenerationFailed`, also where it takes longer than that."""
-        try:
-            async with asyncio.timeout(seconds):
-                turn = await self.turn(messages, model=model, max_tokens=max_tokens, sampling=Sampling(temperature=0))
-        except TimeoutError as error:
-            raise GenerationFailed("The language model did not answer in time.") from error
-        return turn.text
 
     def _window(self, model: ServedModel) -> int:
         return model.context_tokens or self._settings.llm_context_tokens or DEFAULT_CONTEXT_TOKENS
@@ -230,7 +237,8 @@ class OpenAIGenerator:
             timings["generate"] = _since(started)
         if not answered:
             raise EmptyAnswer
-        self.admission.grow()
+        if not self._watch.is_informed:
+            self.admission.grow()
         if rest := guard.finish():
             yield rest
         yield Completion(model, usage, finish_reason, _budget(task, prompt, window), tuple(logprobs))

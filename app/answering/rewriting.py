@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Sequence
 
 from app.answering.abstention import is_abstention
 from app.answering.citations import MARKER
+from app.answering.generation import Writer
 from app.answering.prompt import clean, without_markers
 from app.answering.terms import has_cjk, weighted_terms
 from app.errors import GenerationFailed
 from app.index.analysis import CJK, analyse
 from app.sentences import split_sentences
-from app.types import Message
+from app.types import Message, Usage
 
 logger = logging.getLogger(__name__)
 
@@ -73,29 +73,22 @@ _INSTRUCTIONS = (
 )
 
 
-class Writer(Protocol):
-    """A language model that writes a short text."""
-
-    async def complete(
-        self, messages: Sequence[Mapping[str, str]], *, max_tokens: int, seconds: float, model: str | None = None
-    ) -> str:
-        """Raises `GenerationFailed`, also where it takes longer than `seconds`."""
-
-
-async def rewrite(question: str, history: Sequence[Message], writer: Writer | None, *, model: str | None = None) -> str:
-    """The question as it is to be searched for."""
+async def rewrite(
+    question: str, history: Sequence[Message], writer: Writer | None, *, model: str | None = None
+) -> tuple[str, Usage]:
+    """The question as it is to be searched for, and the tokens that this took."""
     turns = _turns(history)
     if not turns or (stands_alone(question) and _content(question) >= 2 * _ENOUGH_CONTENT):
-        return question
+        return question, Usage()
     carried = carry_over(question, history)
     if writer is None:
-        return carried
+        return carried, Usage()
     try:
-        text = await writer.complete(_request(question, turns), max_tokens=_MOST_TOKENS, seconds=_SECONDS, model=model)
+        turn = await writer.turn(_request(question, turns), max_tokens=_MOST_TOKENS, seconds=_SECONDS, model=model)
     except GenerationFailed as error:
         logger.info("the question was not rewritten by the language model: %s", error)
-        return carried
-    return _usable(text) or carried
+        return carried, Usage()
+    return _usable(turn.text) or carried, turn.usage
 
 
 def carry_over(question: str, history: Sequence[Message]) -> str:

@@ -37,9 +37,13 @@ class SecondOpinion:
         self._executor.shutdown(cancel_futures=True)
 
     @property
+    def is_loading(self) -> bool:
+        return not self._model.done()
+
+    @property
     def problem(self) -> str | None:
         """Why no sentence gets a second opinion; None once the model is loaded."""
-        if not self._model.done():
+        if self.is_loading:
             return "the entailment model is loading"
         error = None if self._model.cancelled() else self._model.exception()
         return None if error is None else str(error) or type(error).__name__

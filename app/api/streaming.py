@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
 import anyio
@@ -12,6 +12,8 @@ from fastapi import Request
 from fastapi.sse import EventSourceResponse
 
 T = TypeVar("T")
+Part = bytes | str
+EncodeText = Callable[[str], bytes]
 
 # Proxies commonly close what has been silent for 30 or 60 seconds.
 HEARTBEAT_SECONDS = 15.0
@@ -24,16 +26,20 @@ SERVER_SENT_EVENT: dict[str, Any] = {
     }
 }
 _HEARTBEAT = b": keep-alive\n\n"
+_MOST_PARTS = 1000  # ahead of a client that does not read
 
 
 class ClientLeft(Exception):
     """The client closed the connection; there is nobody to answer."""
 
 
-def event_stream(events: AsyncGenerator[bytes, None]) -> EventSourceResponse:
-    """A response of encoded events; closing the connection closes `events` at once."""
+def event_stream(events: AsyncGenerator[Part, None], encode_text: EncodeText = str.encode) -> EventSourceResponse:
+    """A response of encoded events; closing the connection closes `events` at once.
+
+    A `str` is a piece of text, for `encode_text`: pieces that have come together make one event.
+    """
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-    return EventSourceResponse(_with_heartbeat(events), headers=headers)
+    return EventSourceResponse(_with_heartbeat(events, encode_text), headers=headers)
 
 
 async def unless_client_leaves(request: Request, work: Coroutine[Any, Any, T]) -> T:
@@ -60,30 +66,65 @@ async def _client_leaves(request: Request) -> None:
         pass
 
 
-async def _with_heartbeat(events: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
-    following: asyncio.Future[bytes] | None = None
+async def _with_heartbeat(events: AsyncGenerator[Part, None], encode_text: EncodeText) -> AsyncIterator[bytes]:
+    """All that is there at a time, as one body part; a heartbeat where there was nothing for long."""
+    outbox = _Outbox()
+    filling = asyncio.create_task(outbox.fill(events))
     try:
-        while True:
-            following = following or asyncio.ensure_future(anext(events))
-            done, _ = await asyncio.wait({following}, timeout=HEARTBEAT_SECONDS)
-            if not done:
+        while not filling.done() or outbox.parts:
+            try:
+                async with asyncio.timeout(HEARTBEAT_SECONDS):
+                    await outbox.filled.wait()
+            except TimeoutError:
                 yield _HEARTBEAT
                 continue
-            try:
-                event = following.result()
-            except StopAsyncIteration:
-                return
-            finally:
-                following = None
-            yield event
+            if parts := outbox.take():
+                yield _joined(parts, encode_text)
+        filling.result()
     finally:
         # The framework cancels whoever waits here again and again, which would leave what is being closed half open.
         with anyio.CancelScope(shield=True):
-            if following is not None:
-                following.cancel()
-                with contextlib.suppress(asyncio.CancelledError, StopAsyncIteration, Exception):
-                    await following
+            filling.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await filling
             await events.aclose()
+
+
+class _Outbox:
+    """Runs a generator in a task of its own, and keeps what it yields until that is taken."""
+
+    def __init__(self) -> None:
+        self.parts: list[Part] = []
+        self.filled = asyncio.Event()
+        self._taken = asyncio.Event()
+
+    async def fill(self, events: AsyncGenerator[Part, None]) -> None:
+        try:
+            async for part in events:
+                self.parts.append(part)
+                self.filled.set()
+                if len(self.parts) >= _MOST_PARTS:
+                    self._taken.clear()
+                    await self._taken.wait()
+        finally:
+            self.filled.set()
+
+    def take(self) -> list[Part]:
+        parts, self.parts = self.parts, []
+        self.filled.clear()
+        self._taken.set()
+        return parts
+
+
+def _joined(parts: Iterable[Part], encode_text: EncodeText) -> bytes:
+    joined, text = b"", ""
+    for part in parts:
+        if isinstance(part, str):
+            text += part
+            continue
+        joined += (encode_text(text) if text else b"") + part
+        text = ""
+    return joined + (encode_text(text) if text else b"")
 
 
 async def first_then_rest(events: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:

@@ -73,9 +73,13 @@ class Reranker:
             self._thread.join(0.1)
 
     @property
+    def is_loading(self) -> bool:
+        return not self._loaded.is_set()
+
+    @property
     def problem(self) -> str | None:
         """Why nothing is reranked; None once the model is loaded."""
-        return self._problem if self._loaded.is_set() else "the rerank model is loading"
+        return "the rerank model is loading" if self.is_loading else self._problem
 
     async def rerank(self, query: str, passages: Sequence[Passage], budget_ms: float) -> Reranked:
         """The passages by the model's judgement, best first, `score` from 1 down to 0 and `scores.rerank` as it was

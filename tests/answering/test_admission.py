@@ -9,6 +9,7 @@ import pytest
 
 from app.answering import admission
 from app.answering.admission import CALLER, Admission
+from app.answering.engine_load import EngineLoad
 from app.config import AdmissionLimits
 from app.errors import TooManyRequests, Unavailable
 
@@ -173,4 +174,37 @@ async def test_the_end_is_told_to_all() -> None:
             await crowd.tasks[name]
     assert not crowd.tasks["a1"].done()
     await crowd.end("a1")
+    assert crowd.is_empty()
+
+
+async def test_what_waits_in_the_engine_waits_here_instead() -> None:
+    """Our share of what waits inside of the engine is taken away, by half at most at a time; one place is left."""
+    crowd = Crowd(running=8, waiting=8)
+    await crowd.come(*(f"a{number}" for number in range(8)))
+    crowd.admission.follow(EngineLoad(running=6, waiting=2))
+    assert crowd.admission.places == 6
+    crowd.admission.follow(EngineLoad(running=6, waiting=600))
+    assert crowd.admission.places == 3
+    for _ in range(3):
+        crowd.admission.follow(EngineLoad(running=0, waiting=5))
+    assert crowd.admission.places == 1
+    await crowd.end(*(f"a{number}" for number in range(8)))
+    assert crowd.is_empty()
+
+
+async def test_places_come_back_while_nothing_waits_in_the_engine() -> None:
+    """One by one at first, up to what the settings allow, and who waits is let in."""
+    crowd = Crowd(running=16, waiting=8)
+    await crowd.come("a1", "a2")
+    crowd.admission.follow(EngineLoad(running=1, waiting=9))
+    await crowd.come("a3")
+    assert crowd.admission.places == 1
+    crowd.admission.follow(EngineLoad(running=2, waiting=0))
+    crowd.admission.follow(EngineLoad(running=2, waiting=0))
+    await settle()
+    assert (crowd.admission.places, crowd.order) == (3, ["a1", "a2", "a3"])
+    for _ in range(30):
+        crowd.admission.follow(EngineLoad(running=3, waiting=0))
+    assert crowd.admission.places == 16
+    await crowd.end("a1", "a2", "a3")
     assert crowd.is_empty()

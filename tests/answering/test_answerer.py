@@ -13,7 +13,7 @@ import pytest
 from app.answering.answerer import Answerer, AskRequest
 from app.answering.events import CitationFound, Delta, Done, Event, Failed, Sources
 from app.errors import GenerationInterrupted, InvalidRequest
-from app.types import Answer, Message, Mode, Passage, Support
+from app.types import Answer, Message, Mode, Passage, Support, Usage
 from tests.answering.samples import CHINESE, make_answerer, make_collection, make_generator, passage
 from tests.fake_engine import STALL, FakeEngine, answer, broken, refusal
 
@@ -225,6 +225,7 @@ async def test_history_reaches_the_model(
     result = finished(await ask(answerer, "And when?", history=history))
     assert retriever.queries == ["When was the harbour bridge built?"]
     assert "rewrite" in result.timings_ms
+    assert result.usage == Usage(22, 14)  # of both
     assert engine.requests[1]["messages"][1]["content"] == "Who built the harbour bridge?"
     assert engine.requests[1]["messages"][-1]["content"].endswith("And when?")
 

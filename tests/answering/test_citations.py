@@ -78,6 +78,12 @@ def test_streaming_changes_nothing(parts: list[str], data: st.DataObject) -> Non
     assert found == cited_sentences(answer)
 
 
+@pytest.mark.parametrize("mark", "。｡！？；…۔।.!?؟\n")
+def test_whatever_ends_a_sentence_completes_it(mark: str) -> None:
+    """A marker right behind the end hides it from nobody."""
+    assert len(list(complete_sentences(f"It won{mark}[1] It lost", 0))) == 1
+
+
 @pytest.mark.parametrize(
     ("answer", "support"),
     [

@@ -161,7 +161,7 @@ async def test_turns_and_short_texts_count_too(
     engine.default = lambda body: refusal(500, "bug")
     for _ in range(2):
         with pytest.raises(GenerationFailed, match="bug"):
-            await generator.complete([{"role": "user", "content": "x"}], max_tokens=5, seconds=5)
+            await generator.turn([{"role": "user", "content": "x"}], max_tokens=5, seconds=5)
     with pytest.raises(GenerationFailed, match="is not asked"):
         await generator.window(None)
     with pytest.raises(GenerationFailed, match="is not asked"):
@@ -169,5 +169,5 @@ async def test_turns_and_short_texts_count_too(
     assert len(engine.requests) == 2
     clock[0] = 5.0
     engine.script(calling(("search", {"query": "dome"})))
-    await generator.complete([{"role": "user", "content": "x"}], max_tokens=5, seconds=5)
+    await generator.turn([{"role": "user", "content": "x"}], max_tokens=5, seconds=5)
     assert generator.breaker.state is State.CLOSED

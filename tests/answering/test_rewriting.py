@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import httpx
 import pytest
 
 from app.answering import rewriting
+from app.answering.generation import Turn
 from app.answering.rewriting import carry_over, rewrite, stands_alone
 from app.errors import GenerationFailed
-from app.types import Message
+from app.types import Message, Usage
 from tests.answering.samples import make_generator
 from tests.fake_engine import STALL, FakeEngine, Reply, answer, refusal
 
@@ -93,8 +95,8 @@ def test_without_a_conversation_nothing_changes() -> None:
 async def test_the_language_model_rewrites(engine: FakeEngine, client: httpx.AsyncClient) -> None:
     """It is shown the turns before, without markers, and its one line is taken."""
     engine.script(answer('Question: "When was the harbour bridge built?"'))
-    query = await rewrite("And when?", talk(*BRIDGE), make_generator(engine, client))
-    assert query == "When was the harbour bridge built?"
+    query, spent = await rewrite("And when?", talk(*BRIDGE), make_generator(engine, client))
+    assert (query, spent) == ("When was the harbour bridge built?", Usage(11, 7))
     (sent,) = engine.requests
     assert sent["max_tokens"] <= 200
     assert sent["messages"][-1]["content"].splitlines() == [
@@ -113,9 +115,8 @@ async def test_what_the_model_fails_at_the_words_do(
 ) -> None:
     """A model that is down, or that answers instead of rewriting, costs no search."""
     engine.script(reply)
-    assert await rewrite("And when?", talk(*BRIDGE), make_generator(engine, client)) == carry_over(
-        "And when?", talk(*BRIDGE)
-    )
+    query, _ = await rewrite("And when?", talk(*BRIDGE), make_generator(engine, client))
+    assert query == carry_over("And when?", talk(*BRIDGE))
 
 
 @pytest.mark.anyio
@@ -125,15 +126,13 @@ async def test_rewriting_has_a_time_limit(
     """A model that thinks for too long is not waited for, and is freed."""
     monkeypatch.setattr(rewriting, "_SECONDS", 0.05)
     engine.script(Reply([STALL]))
-    query = await rewrite("And when?", talk(*BRIDGE), make_generator(engine, client))
+    query, _ = await rewrite("And when?", talk(*BRIDGE), make_generator(engine, client))
     assert "bridge" in query
     await asyncio.to_thread(engine.wait_for, lambda: engine.open == 0)
 
 
 class _Unasked:
-    async def complete(
-        self, messages: Sequence[Mapping[str, str]], *, max_tokens: int, seconds: float, model: str | None = None
-    ) -> str:
+    async def turn(self, messages: Sequence[Mapping[str, Any]], **options: Any) -> Turn:
         raise GenerationFailed("It should not have been asked.")
 
 
@@ -141,4 +140,4 @@ class _Unasked:
 async def test_a_clear_question_costs_no_call() -> None:
     """A question that says all by itself is not shown to the model."""
     question = "How many points did the Panthers defense give up?"
-    assert await rewrite(question, talk(*BRIDGE), _Unasked()) == question
+    assert await rewrite(question, talk(*BRIDGE), _Unasked()) == (question, Usage())

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
 import httpx
 import pytest
 
+from app.answering.breaker import State
 from app.answering.chat_stream import CallPiece
-from app.answering.generation import ToolCall
+from app.answering.generation import ToolCall, TurnTooSlow
 from app.answering.tool_calls import CallCollector, arguments_of
 from app.errors import GenerationFailed, InvalidRequest
 from app.types import Sampling, Usage
@@ -67,7 +69,18 @@ def test_arguments_that_are_no_object(text: str) -> None:
 
 async def turn(engine: FakeEngine, client: httpx.AsyncClient, **changes: Any) -> Any:
     generator = make_generator(engine, client, **changes)
-    return await generator.turn(MESSAGES, model=None, max_tokens=50, sampling=Sampling(temperature=0.5), tools=[{}])
+    return await generator.turn(MESSAGES, max_tokens=50, seconds=20, sampling=Sampling(temperature=0.5), tools=[{}])
+
+
+async def test_a_turn_has_a_time_limit(engine: FakeEngine, client: httpx.AsyncClient) -> None:
+    """An engine that thinks for longer is freed; that says nothing against it."""
+    engine.default = lambda body: Reply([STALL])
+    generator = make_generator(engine, client)
+    for _ in range(6):
+        with pytest.raises(TurnTooSlow, match="in time"):
+            await generator.turn(MESSAGES, max_tokens=50, seconds=0.02)
+    assert generator.breaker.state is State.CLOSED
+    await asyncio.to_thread(engine.wait_for, lambda: engine.open == 0)
 
 
 async def test_a_turn_with_calls(engine: FakeEngine, client: httpx.AsyncClient) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from app import bootstrap
 from app.main import create_app
 from tests.api.serving import Service, problem, settings_in
+from tests.waiting import wait_until
 
 QUESTION = {"question": "When did it open?"}
 DEEP: Any = "[" * 5000 + "]" * 5000
@@ -179,6 +182,42 @@ def test_a_model_that_cannot_be_loaded_is_503(tmp_path: Path) -> None:
         assert ready.status_code == 503
         assert str(tmp_path) in ready.json()["problems"]["embedding"]
         assert client.get("/health").json() == {"status": "ok"}
+
+
+@pytest.mark.parametrize(
+    ("setting", "loader", "part"),
+    [
+        ("rerank_model", "CrossEncoderScorer", "rerank"),
+        ("entailment_model", "CrossEncoderEntailment", "entailment"),
+    ],
+)
+def test_a_part_that_answers_can_do_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str, loader: str, part: str
+) -> None:
+    """Readiness waits while the part loads; where it cannot be loaded, the server is degraded, and answers."""
+    go_on = threading.Event()
+
+    def load(name: str, *, device: str) -> None:
+        go_on.wait(20)
+        raise OSError("no such model")
+
+    monkeypatch.setattr(bootstrap, loader, load)
+    settings = settings_in(tmp_path).model_copy(update={setting: "x"})
+    with TestClient(create_app(settings)) as client:
+        ready = client.get("/ready")
+        assert (ready.status_code, ready.json()["status"]) == (503, "not ready")
+        assert "loading" in ready.json()["problems"][part]
+        go_on.set()
+        wait_until(lambda: client.get("/ready").status_code == 200)
+        assert client.get("/ready").json() == {"status": "degraded", "problems": {part: "no such model"}}
+        assert client.post("/ask", json={"question": "When?"}).status_code == 200
+
+
+def test_models_that_were_loaded_are_told(tmp_path: Path) -> None:
+    """A process that keeps them to its end can leave them out of what it looks through for garbage."""
+    told = threading.Event()
+    with TestClient(create_app(settings_in(tmp_path), on_loaded=told.set)):
+        assert told.wait(20)
 
 
 def test_a_worker_that_is_gone_is_told(tmp_path: Path) -> None:

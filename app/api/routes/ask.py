@@ -10,7 +10,6 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
-from fastapi.sse import format_sse_event
 from pydantic_core import to_json
 
 from app.answering.answerer import AskRequest
@@ -76,17 +75,17 @@ async def ask(body: AskIn, request: Request, services: ServicesDep) -> Response:
         events = services.answerer.ask(question, collection=collection)
         # The first event is awaited here: what is wrong with the request still gets its own status.
         started = await unless_client_leaves(request, first_then_rest(events))
-        return event_stream(_encoded(started))
+        return event_stream(_encoded(started), _delta)
     answer = await unless_client_leaves(request, services.answerer.answer(question, collection=collection))
     return JSONResponse(AnswerOut.of(answer).model_dump(mode="json"))
 
 
-async def _encoded(events: AsyncGenerator[Event, None]) -> AsyncGenerator[bytes, None]:
+async def _encoded(events: AsyncGenerator[Event, None]) -> AsyncGenerator[bytes | str, None]:
     """An exception would cut the body short: whatever happens, the last event says how it ended."""
     async with aclosing(events):
         try:
             async for event in events:
-                yield _encode(*_event(event))
+                yield event.text if isinstance(event, Delta) else _encode(*_event(event))
         except FootnoteError as error:
             yield _encode("error", {**error_body(error), "partial": True})
         except Exception:
@@ -94,14 +93,16 @@ async def _encoded(events: AsyncGenerator[Event, None]) -> AsyncGenerator[bytes,
             yield _encode("error", {**error_body(FootnoteError()), "partial": True})
 
 
-def _event(event: Event) -> tuple[str, Mapping[str, Any]]:
+def _delta(text: str) -> bytes:
+    return _encode("delta", {"text": text})
+
+
+def _event(event: Step | Sources | CitationFound | Done | Failed) -> tuple[str, Mapping[str, Any]]:
     match event:
         case Step():
             return "step", asdict(event)
         case Sources(passages):
             return "sources", {"passages": [PassageOut.of(passage).model_dump() for passage in passages]}
-        case Delta(text):
-            return "delta", {"text": text}
         case CitationFound(citation, sentence):
             return "citation", CitationEvent.of(citation, sentence).model_dump(mode="json")
         case Done(answer):
@@ -115,4 +116,4 @@ def _event(event: Event) -> tuple[str, Mapping[str, Any]]:
 
 
 def _encode(name: str, data: Mapping[str, Any]) -> bytes:
-    return format_sse_event(event=name, data_str=to_json(data).decode())
+    return b"event: %b\ndata: %b\n\n" % (name.encode(), to_json(data))  # JSON has no line breaks

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 
 from app import telemetry
+from app.answering.second_opinion import SecondOpinion
 from app.api.dependencies import Services, ServicesDep
 from app.errors import FootnoteError, IndexDamaged
+from app.retrieval.reranking import Reranker
 from app.store.chunks import count_chunks
 from app.store.collections import list_collections
 from app.store.documents import count_by_status
@@ -23,10 +27,18 @@ class Health(BaseModel):
     status: str
 
 
+class State(StrEnum):
+    """Degraded: answers are given, without what a part would add that cannot be had."""
+
+    READY = "ready"
+    DEGRADED = "degraded"
+    NOT_READY = "not ready"
+
+
 class Readiness(BaseModel):
     """`ready` when every part is; otherwise each part that is not says why."""
 
-    status: str
+    status: State
     problems: dict[str, str]
 
 
@@ -38,9 +50,11 @@ def health() -> Health:
 
 @router.get("/ready", responses={503: {"model": Readiness, "description": "Not yet"}})
 def ready(services: ServicesDep) -> JSONResponse:
-    """Questions can be answered: the models are loaded, the database is there."""
-    problems = _problems(services)
-    body = Readiness(status="not ready" if problems else "ready", problems=problems)
+    """Questions can be answered: the models are loaded, the database is there. Also while some part only is missing
+    without which answers are worse: the status is `degraded` then."""
+    problems, losses = _problems(services), _losses(services)
+    state = State.NOT_READY if problems else State.DEGRADED if losses else State.READY
+    body = Readiness(status=state, problems=problems | losses)
     return JSONResponse(body.model_dump(), status_code=503 if problems else 200)
 
 
@@ -74,6 +88,7 @@ def metrics(services: ServicesDep) -> Response:
 
 
 def _problems(services: Services) -> dict[str, str]:
+    """What keeps questions from being answered, or uploads from being read."""
     problems = {}
     if services.draining.has_begun:
         problems["server"] = "the server is shutting down"
@@ -81,12 +96,7 @@ def _problems(services: Services) -> dict[str, str]:
     embedder = embedders.get(embedders.configured)
     if not embedder.is_ready:
         problems["embedding"] = embedder.problem or "the embedding model is loading"
-    reranker = services.retriever.reranker
-    if reranker is not None and reranker.problem:
-        problems["rerank"] = reranker.problem
-    second_opinion = services.second_opinion
-    if second_opinion is not None and second_opinion.problem:
-        problems["entailment"] = second_opinion.problem
+    problems |= {name: part.problem for name, part in _extras(services).items() if part.problem and part.is_loading}
     try:
         with services.core.database.read() as connection:
             list_collections(connection)
@@ -96,3 +106,13 @@ def _problems(services: Services) -> dict[str, str]:
     if worker_problem:
         problems["worker"] = worker_problem
     return problems
+
+
+def _losses(services: Services) -> dict[str, str]:
+    """What answers have to do without: they go on all the same."""
+    return {name: part.problem for name, part in _extras(services).items() if part.problem and not part.is_loading}
+
+
+def _extras(services: Services) -> dict[str, Reranker | SecondOpinion]:
+    extras = {"rerank": services.retriever.reranker, "entailment": services.second_opinion}
+    return {name: part for name, part in extras.items() if part is not None}

@@ -42,7 +42,7 @@ async def chat(body: ChatCompletionIn, request: Request, services: ServicesDep) 
         )
         include_usage = bool(body.stream_options and body.stream_options.include_usage)
         chunks = _Chunks(body.model, _base_url(request), include_usage=include_usage)
-        return event_stream(chunks.encoded(events))
+        return event_stream(chunks.encoded(events), chunks.said)
     answer = await unless_client_leaves(request, services.answerer.answer(question, collection=collection))
     return JSONResponse(_completion(body.model, answer, _base_url(request)))
 
@@ -62,13 +62,16 @@ class _Chunks:
             **({"usage": None} if include_usage else {}),
         }
 
-    async def encoded(self, events: AsyncGenerator[Event, None]) -> AsyncGenerator[bytes, None]:
+    def said(self, text: str) -> bytes:
+        return self._chunk({"content": text})
+
+    async def encoded(self, events: AsyncGenerator[Event, None]) -> AsyncGenerator[bytes | str, None]:
         async with aclosing(events):
             try:
                 yield self._chunk({"role": "assistant", "content": ""})
                 async for event in events:
                     if isinstance(event, Delta):
-                        yield self._chunk({"content": event.text})
+                        yield event.text
                     elif isinstance(event, Done):
                         yield self._last(event.answer)
                         if self._include_usage:
