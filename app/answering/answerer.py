@@ -50,6 +50,7 @@ class AskRequest:
     streamed: bool = True  # somebody reads along: what was said cannot be taken back
     strategy: Strategy | None = None
     search: Callable[[str], Awaitable[Retrieval]] | None = None  # elsewhere than in the collection alone
+    is_kept: bool = True  # as an answer by itself, if its collection keeps such
 
 
 class Answerer:

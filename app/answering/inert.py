@@ -36,7 +36,8 @@ class InertText:
         """The next piece, as it may be shown."""
         if not (self._after_bracket or self._may_be_address or self._is_escaped or _NOTABLE.search(piece)):
             self.taken += len(piece)
-            self._last_but_one, self._last = f"{self._last_but_one}{self._last}{piece}"[-2:]
+            end = f"{self._last_but_one}{self._last}{piece}"
+            self._last_but_one, self._last = end[-2], end[-1]
             return piece
         parts = []
         for character in piece:

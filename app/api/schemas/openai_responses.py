@@ -14,6 +14,10 @@ from app.errors import InvalidRequest, UnsupportedParameter
 from app.types import Message, Sampling
 
 _RESULTS = "file_search_call.results"
+_TOLD = (
+    *("model", "instructions", "tools", "tool_choice", "metadata"),
+    *("temperature", "top_p", "max_output_tokens", "previous_response_id"),
+)
 # Items of an earlier response's output, which a program hands back with the rest: they say nothing that is needed.
 _PASSED_OVER = frozenset({"file_search_call", "reasoning"})
 
@@ -59,18 +63,23 @@ class ResponseIn(BaseModel):
     max_output_tokens: int | None = Field(None, ge=1)
     metadata: dict[Text, Text] | None = None
     text: dict[str, JsonValue] | None = None
-    previous_response_id: str | None = None
+    previous_response_id: Text | None = None
+    store: bool | None = True
 
     @property
     def wants_results(self) -> bool:
         return _RESULTS in (self.include or ())
 
+    @property
+    def is_kept(self) -> bool:
+        return self.store is not False
+
     def check(self) -> None:
         """Raises `UnsupportedParameter` for what would silently be answered otherwise than it was asked."""
         extra: Mapping[str, Any] = self.model_extra or {}
-        if self.previous_response_id is not None or extra.get("conversation") is not None:
+        if extra.get("conversation") is not None:
             raise UnsupportedParameter(
-                "Responses are not stored here: send the conversation so far in `input`.", param="previous_response_id"
+                "This server continues responses, not conversations: send `previous_response_id`.", param="conversation"
             )
         for name in ("background", "prompt"):
             if extra.get(name):
@@ -93,10 +102,10 @@ class ResponseIn(BaseModel):
         return self.tools[0] if self.tools else None
 
     def messages(self) -> list[Message]:
-        """The conversation, `instructions` first. Raises `UnsupportedParameter`, `ValidationError`."""
-        messages = [Message("system", self.instructions)] if self.instructions else []
+        """What `input` says, without `instructions`. Raises `UnsupportedParameter`, `ValidationError`."""
         if isinstance(self.input, str):
-            return [*messages, Message("user", self.input)]
+            return [Message("user", self.input)]
+        messages = []
         for item in self.input:
             if item.type in _PASSED_OVER:
                 continue
@@ -104,6 +113,10 @@ class ResponseIn(BaseModel):
                 raise UnsupportedParameter(f"`input` may hold messages, not {item.type!r}.", param="input")
             messages.append(ChatMessage.model_validate(item.model_extra).message("input"))
         return messages
+
+    def told(self) -> dict[str, JsonValue]:
+        """What a response repeats of its request."""
+        return self.model_dump(mode="json", include=set(_TOLD), exclude_none=True)
 
     def sampling(self) -> Sampling:
         return Sampling(temperature=self.temperature, top_p=self.top_p, max_tokens=self.max_output_tokens)
