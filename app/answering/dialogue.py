@@ -13,9 +13,9 @@ from typing import Self
 
 from anyio import to_thread
 
-from app.answering.answerer import Answerer, AskRequest, whole_answer
+from app.answering.answerer import Answerer, AskRequest, outcome, whole_answer
 from app.answering.archive import Archive
-from app.answering.events import CitationFound, Delta, Done, Event, Failed
+from app.answering.events import CitationFound, Delta, Done, Event, Failed, FunctionsCalled
 from app.answering.memory import SUMMARY_TOKENS, messages_of, summary_request, usable_summary
 from app.answering.rewriting import Writer
 from app.answering.window import Preview, count_message
@@ -73,6 +73,10 @@ class Dialogue:
     async def answer(self, request: AskRequest, *, collection: Collection) -> Answer:
         """The whole answer at once, which alone is kept. Raises what `ask` raises, and `GenerationInterrupted`."""
         return await whole_answer(self._tell(request, collection, is_watched=False))
+
+    async def answer_or_calls(self, request: AskRequest, *, collection: Collection) -> Answer | FunctionsCalled:
+        """The same where functions are offered."""
+        return await outcome(self._tell(request, collection, is_watched=False))
 
     def ask(self, request: AskRequest, *, collection: Collection) -> AsyncGenerator[Event, None]:
         """The events of `Answerer.ask`. With a `conversation_id`, its turns are the history, and the answer is its next

@@ -14,7 +14,7 @@ from fastapi.sse import format_sse_event
 from pydantic_core import to_json
 
 from app.answering.answerer import AskRequest
-from app.answering.events import CitationFound, Delta, Done, Event, Failed, Sources, Step
+from app.answering.events import CitationFound, Delta, Done, Event, Failed, FunctionsCalled, Sources, Step
 from app.api.dependencies import ServicesDep
 from app.api.errors import NOT_FOUND, TOO_MANY, ErrorResponse, error_body
 from app.api.routes.search import find_collection
@@ -104,6 +104,8 @@ def _event(event: Event) -> tuple[str, Mapping[str, Any]]:
             return "delta", {"text": text}
         case CitationFound(citation, sentence):
             return "citation", CitationEvent.of(citation, sentence).model_dump(mode="json")
+        case FunctionsCalled():
+            raise AssertionError("nobody offers functions here")
         case Done(answer):
             return "done", AnswerOut.of(answer).model_dump(mode="json")
         case Failed(error, so_far):
