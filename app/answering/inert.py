@@ -14,7 +14,7 @@ import unicodedata
 from bisect import bisect_right
 
 _BLANK = " \t"
-_NOTABLE = re.compile(r"[\[\]<\\]|[^\S \t]")  # without any of them, a piece changes only what comes last
+_NOTABLE = re.compile(r"[\[\]<\\]|[^\S \t]")  # of anything else, only what comes last can matter
 
 
 class InertText:
@@ -34,25 +34,39 @@ class InertText:
 
     def add(self, piece: str) -> str:
         """The next piece, as it may be shown."""
-        if not (self._after_bracket or self._may_be_address or self._is_escaped or _NOTABLE.search(piece)):
-            self.taken += len(piece)
-            end = f"{self._last_but_one}{self._last}{piece}"
-            self._last_but_one, self._last = end[-2], end[-1]
-            return piece
         parts = []
-        for character in piece:
-            if not _is_hidden(character):  # who drops hidden characters must not bring together what was parted
-                if guard := self._guard(character):
-                    parts.append(guard)
-                    self._inserted.append(self.taken)
-                self._read(character, is_parted=bool(guard))
-            parts.append(character)
-            self.taken += 1
+        at = 0
+        while at < len(piece):
+            if not (self._after_bracket or self._may_be_address or self._is_escaped):
+                notable = _NOTABLE.search(piece, at)
+                end = notable.start() if notable else len(piece)
+                if plain := piece[at:end]:
+                    parts.append(plain)
+                    self._pass_over(plain)
+                    at = end
+                    continue
+            parts.append(self._take(piece[at]))
+            at += 1
         return "".join(parts)
 
     def place(self, position: int) -> int:
         """Where a character of what was taken stands in what was given out."""
         return position + bisect_right(self._inserted, position)
+
+    def _pass_over(self, plain: str) -> None:
+        end = f"{self._last_but_one}{self._last}{plain}"
+        self._last_but_one, self._last = end[-2], end[-1]
+        self.taken += len(plain)
+
+    def _take(self, character: str) -> str:
+        guard = ""
+        if not _is_hidden(character):  # who drops hidden characters must not bring together what was parted
+            guard = self._guard(character)
+            if guard:
+                self._inserted.append(self.taken)
+            self._read(character, is_parted=bool(guard))
+        self.taken += 1
+        return guard + character
 
     def _guard(self, character: str) -> str:
         """What has to stand before the next character."""

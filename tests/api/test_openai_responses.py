@@ -117,6 +117,16 @@ def test_a_stream_is_the_same_response(client: openai.OpenAI, stores: list[str])
     assert final.output[1].content[0].annotations[0].filename == "dome.txt"
 
 
+def test_several_searches(client: openai.OpenAI, engine: FakeEngine, stores: list[str]) -> None:
+    """With a strategy of several searches all their queries are told, and files are cited as from one."""
+    engine.script(answer("wind limit of the dome"), answer(ANSWER))
+    body = {"strategy": "multi"}
+    found = client.responses.create(model="x", input=QUESTION, tools=file_search(stores[0]), extra_body=body)
+    call, message = found.output
+    assert call.queries == [QUESTION, "wind limit of the dome"]
+    assert message.content[0].annotations[0].filename == "dome.txt"
+
+
 def test_several_stores(client: openai.OpenAI, stores: list[str]) -> None:
     """All are searched; a filter and a number of results bound what the model is given."""
 

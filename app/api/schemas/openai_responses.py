@@ -11,7 +11,7 @@ from app.api.schemas.openai_chat import ChatMessage
 from app.api.schemas.openai_vector_stores import Ranked
 from app.api.schemas.wire import Filters, Text
 from app.errors import InvalidRequest, UnsupportedParameter
-from app.types import Message, Sampling
+from app.types import Message, Sampling, Strategy
 
 _RESULTS = "file_search_call.results"
 _TOLD = (
@@ -65,6 +65,7 @@ class ResponseIn(BaseModel):
     text: dict[str, JsonValue] | None = None
     previous_response_id: Text | None = None
     store: bool | None = True
+    strategy: Strategy | None = None  # ours: how passages are gathered, as in `/ask`
 
     @property
     def wants_results(self) -> bool:

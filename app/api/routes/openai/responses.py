@@ -65,6 +65,7 @@ async def respond(body: ResponseIn, request: Request, services: ServicesDep) -> 
         sampling=body.sampling(),
         search=search,
         streamed=bool(body.stream),
+        strategy=body.strategy,
         is_kept=body.is_kept,
     )
     is_kept = body.is_kept and days_kept(collections[0].settings) > 0
