@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from app.api.schemas.openai_chat import ChatMessage
 from app.api.schemas.openai_vector_stores import Ranked
-from app.api.schemas.wire import Filters, Text
+from app.api.schemas.wire import AnyJson, Filters, Text
 from app.errors import InvalidRequest, UnsupportedParameter
 from app.types import Message, Sampling, Strategy
 
@@ -23,8 +23,6 @@ _PASSED_OVER = frozenset({"file_search_call", "reasoning"})
 
 
 class FileSearchTool(Ranked):
-    model_config = ConfigDict(extra="allow")
-
     type: str
     vector_store_ids: Annotated[list[Text], Field(max_length=16)] = Field(default_factory=list)
     max_num_results: int | None = Field(None, ge=1, le=50)
@@ -55,7 +53,7 @@ class ResponseIn(BaseModel):
     input: Text | Annotated[list[InputItem], Field(min_length=1, max_length=1000)]
     instructions: Text | None = None
     tools: Annotated[list[FileSearchTool], Field(max_length=128)] = Field(default_factory=list)
-    tool_choice: JsonValue = None
+    tool_choice: AnyJson = None
     include: list[str] | None = None
     stream: bool | None = False
     temperature: float | None = Field(None, ge=0, le=2)
