@@ -7,6 +7,7 @@
     │   ├── InvalidMetadata
     │   ├── EmptyUpload
     │   ├── InvalidTemplate
+    │   ├── PreviousResponseNotFound
     │   ├── UrlNotAllowed
     │   └── UrlUnreachable
     ├── Unauthorized
@@ -22,6 +23,7 @@
     │   ├── VectorStoreNotFound
     │   ├── ModelNotFound
     │   ├── PromptNotFound
+    │   ├── ResponseNotFound
     │   ├── VersionNotFound
     │   └── VersionNotReady
     ├── Conflict
@@ -101,6 +103,12 @@ class InvalidTemplate(InvalidRequest):
     """The template is not valid."""
 
     code = "invalid_template"
+
+
+class PreviousResponseNotFound(InvalidRequest):
+    """There is no such response to continue, or it is no longer kept."""
+
+    code = "previous_response_not_found"
 
 
 class UrlNotAllowed(InvalidRequest):
@@ -191,6 +199,12 @@ class PromptNotFound(NotFound):
     """There is no such version of the prompt."""
 
     code = "prompt_not_found"
+
+
+class ResponseNotFound(NotFound):
+    """There is no such response, or it is no longer kept."""
+
+    code = "response_not_found"
 
 
 class VersionNotFound(NotFound):

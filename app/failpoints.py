@@ -23,6 +23,13 @@ FailpointName = Literal[
     "upload.before_commit",
     "upload.committed",
     "delete.before_commit",
+    # A file that is kept for itself, and its place in a collection
+    "kept_file.before_commit",
+    "kept_file.committed",
+    "kept_file.deleted",  # with its documents, in all collections; not committed yet
+    "attachment.removed",  # likewise; with other chunks, a new one takes its place
+    "attachment.document_made",
+    "attachment.made",  # with its job; not committed yet
     # A job
     "job.claimed",
     "job.parsed",

@@ -11,11 +11,11 @@ from typing import Any
 
 from app.answering import agent, multi
 from app.answering.draft import Draft
-from app.answering.events import Delta, Done, Event, Failed, Sources, Step
+from app.answering.events import Delta, Done, Event, Failed, FunctionsCalled, Sources, Step
 from app.answering.evidence import Evidence, read_passages
 from app.answering.extractive import ExtractiveGenerator
 from app.answering.gathering import Gathered
-from app.answering.generation import Completion, Generator, Task
+from app.answering.generation import Called, Completion, Generator, Task
 from app.answering.openai_generator import DEFAULT_CONTEXT_TOKENS, OpenAIGenerator
 from app.answering.prompt import prompt_variables
 from app.answering.rewriting import carry_over, rewrite
@@ -23,7 +23,7 @@ from app.answering.second_opinion import SecondOpinion
 from app.answering.templates import render_or_keep
 from app.answering.window import Preview, no_tokenizer, preview
 from app.config import Settings
-from app.errors import GenerationFailed, GenerationInterrupted, InvalidRequest
+from app.errors import GenerationFailed, GenerationInterrupted, InvalidRequest, UnsupportedParameter
 from app.retrieval.joining import Joined
 from app.retrieval.pipeline import Retrieval, Retriever
 from app.retrieval.reading import Reader
@@ -50,6 +50,9 @@ class AskRequest:
     streamed: bool = True  # somebody reads along: what was said cannot be taken back
     strategy: Strategy | None = None
     search: Callable[[str], Awaitable[Retrieval]] | None = None  # elsewhere than in the collection alone
+    functions: tuple[Mapping[str, Any], ...] = ()  # of the asker's own, for an agent to call
+    called: tuple[Called, ...] = ()  # of these, for this question
+    is_kept: bool = True  # as an answer by itself, if its collection keeps such
 
 
 class Answerer:
@@ -97,6 +100,8 @@ class Answerer:
         self, request: AskRequest, collection: Collection, generator: Generator
     ) -> AsyncGenerator[Event, None]:
         writer = self._generator if generator.mode is Mode.GENERATE else None
+        if request.functions and writer is None:
+            raise UnsupportedParameter("There is no language model here that could call functions.", param="tools")
         await _require_model(request, writer)
         timings: dict[str, float] = {}
         query, spent = await self._search_query(request, writer, timings)
@@ -110,6 +115,9 @@ class Answerer:
                     steps.append(found)
                     yield found
         assert gathered is not None  # noqa: S101 - it is the last thing that is yielded
+        if gathered.calls:
+            yield FunctionsCalled(gathered.calls, gathered.usage)
+            return
         retrieval = _explained(gathered, steps)
         if generator.mode is Mode.GENERATE:  # a sentence is found best in a small passage, and quoted from it
             retrieval = await self._joined(retrieval)
@@ -129,7 +137,7 @@ class Answerer:
         task = _task(request, collection, draft.evidence, retrieval.joined)
         if gathered.failure is not None:
             draft.degrade(gathered.failure)
-        elif generator.mode is Mode.GENERATE and retrieval.passages:
+        elif generator.mode is Mode.GENERATE and (retrieval.passages or task.called):
             try:
                 async with aclosing(self._speak(draft, generator, task)) as events:
                     async for event in events:
@@ -186,6 +194,8 @@ class Answerer:
                     collection.setting("agent_steps", agent.AGENT_STEPS),
                     collection.setting("agent_tokens", agent.AGENT_TOKENS),
                 ),
+                functions=request.functions,
+                called=request.called,
             )
         else:
             steps = multi.gather(
@@ -285,13 +295,22 @@ def _explained(gathered: Gathered, steps: Sequence[Step]) -> Retrieval:
 
 async def whole_answer(events: AsyncGenerator[Event, None]) -> Answer:
     """The answer at the end of its events. Raises the error of one that broke off."""
+    end = await outcome(events)
+    assert isinstance(end, Answer)  # noqa: S101 - no functions were offered
+    return end
+
+
+async def outcome(events: AsyncGenerator[Event, None]) -> Answer | FunctionsCalled:
+    """What the events come to. Raises the error of an answer that broke off."""
     async with aclosing(events):
         async for event in events:
             if isinstance(event, Done):
                 return event.answer
+            if isinstance(event, FunctionsCalled):
+                return event
             if isinstance(event, Failed):
                 raise event.error
-    raise AssertionError("an answer ends with Done or Failed")
+    raise AssertionError("no answer ends otherwise")
 
 
 def _task(request: AskRequest, collection: Collection, evidence: Evidence, joined: Sequence[Joined]) -> Task:
@@ -312,6 +331,7 @@ def _task(request: AskRequest, collection: Collection, evidence: Evidence, joine
         sampling=request.sampling.over(_sampling(collection)),
         streamed=request.streamed,
         model=request.model,
+        called=request.called,
     )
 
 

@@ -11,6 +11,7 @@ from app.answering.checking import check
 from app.answering.citations import MARKER, CitedSentence, cited_sentences, complete_sentences, gap_end
 from app.answering.events import CitationFound, Delta, Event
 from app.answering.evidence import Evidence
+from app.answering.inert import InertText
 from app.answering.second_opinion import SecondOpinion, combine
 from app.embedding.entailment import Entailment
 from app.telemetry import timed
@@ -24,7 +25,7 @@ class CheckedText:
 
     Kept sentences are passed on as they come. Where unsupported ones are marked or removed, text is held back until its
     sentence is checked: each `Delta` is a whole sentence then. `sentences` and `citations` refer to `text`, which is
-    what all deltas said together.
+    what all deltas said together: what was said as far as it stands, made inert (see `InertText`).
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class CheckedText:
         self._said = ""  # by the generator
         self._checked_until = 0  # of what was said
         self._passed_on = 0
+        self._outlet = InertText()
         self.text = ""
         self.sentences: list[Sentence] = []
         self.citations: list[Citation] = []  # each once
@@ -70,8 +72,9 @@ class CheckedText:
         if opinions is not None:
             starts = (start for start, _ in asked)
             self._opinions = dict(zip(starts, opinions, strict=True))
-            # Kept text stands as it was said: these verdicts were told before, and are now final.
-            self.sentences = [self._with_opinion(verdict) for verdict in self.sentences]
+            # Those of kept text were told before, and are now final.
+            told = {self._outlet.place(start): opinion for start, opinion in self._opinions.items()}
+            self.sentences = [_with_opinion(verdict, told.get(verdict.start)) for verdict in self.sentences]
 
     def finish(self) -> Iterator[Event]:
         """Nothing more is said."""
@@ -90,13 +93,14 @@ class CheckedText:
                 continue
             with timed("verify", self._timings):
                 checked, citations = check(self._said, sentence, self._evidence)
-            verdict = self._with_opinion(checked)
-            shift = len(self.text) - self._passed_on if self._unsupported is not Unsupported.KEEP else 0
-            verdict = replace(verdict, start=verdict.start + shift, end=verdict.end + shift)
+            verdict = _with_opinion(checked, self._opinions.get(checked.start))
+            shift = self._outlet.taken - self._passed_on if self._unsupported is not Unsupported.KEEP else 0
             yield from self._release(sentence, verdict)
             if verdict.support is Support.UNSUPPORTED and self._unsupported is Unsupported.REMOVE:
                 self.removed += 1
                 continue
+            start, last = (self._outlet.place(at + shift) for at in (verdict.start, verdict.end - 1))
+            verdict = replace(verdict, start=start, end=last + 1)
             self.sentences.append(verdict)
             for citation in citations:
                 if not self._has(citation):
@@ -123,15 +127,16 @@ class CheckedText:
 
     def _pass_on(self, text: str) -> Iterator[Event]:
         if text:
-            self.text += text
-            yield Delta(text)
-
-    def _with_opinion(self, verdict: Sentence) -> Sentence:
-        opinion = self._opinions.get(verdict.start)
-        return verdict if opinion is None else combine(verdict, opinion)
+            shown = self._outlet.add(text)
+            self.text += shown
+            yield Delta(shown)
 
     def _has(self, citation: Citation) -> bool:
         return any(
             (known.marker, known.start, known.end) == (citation.marker, citation.start, citation.end)
             for known in self.citations
         )
+
+
+def _with_opinion(verdict: Sentence, opinion: Entailment | None) -> Sentence:
+    return verdict if opinion is None else combine(verdict, opinion)

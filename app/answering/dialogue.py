@@ -13,9 +13,9 @@ from typing import Self
 
 from anyio import to_thread
 
-from app.answering.answerer import Answerer, AskRequest, whole_answer
+from app.answering.answerer import Answerer, AskRequest, outcome, whole_answer
 from app.answering.archive import Archive
-from app.answering.events import CitationFound, Delta, Done, Event, Failed
+from app.answering.events import CitationFound, Delta, Done, Event, Failed, FunctionsCalled
 from app.answering.generation import Writer
 from app.answering.memory import SUMMARY_TOKENS, messages_of, summary_request, usable_summary
 from app.answering.window import Preview, count_message
@@ -74,6 +74,10 @@ class Dialogue:
         """The whole answer at once, which alone is kept. Raises what `ask` raises, and `GenerationInterrupted`."""
         return await whole_answer(self._tell(request, collection, is_watched=False))
 
+    async def answer_or_calls(self, request: AskRequest, *, collection: Collection) -> Answer | FunctionsCalled:
+        """The same where functions are offered."""
+        return await outcome(self._tell(request, collection, is_watched=False))
+
     def ask(self, request: AskRequest, *, collection: Collection) -> AsyncGenerator[Event, None]:
         """The events of `Answerer.ask`. With a `conversation_id`, its turns are the history, and the answer is its next
         turn: stored before the last event, unless the database is busy. An id that is not known begins a conversation.
@@ -98,14 +102,15 @@ class Dialogue:
                             heard.citations += (event.citation,)
                     elif isinstance(event, Done):
                         heard.is_told = True
-                        await self._keep(_given(request, event.answer, is_partial=False), place, collection)
+                        await self._keep(request, _given(request, event.answer, is_partial=False), place, collection)
                     elif isinstance(event, Failed) and is_watched:
                         heard.is_told = True
-                        await self._keep(_given(request, event.answer_so_far, is_partial=True), place, collection)
+                        so_far = _given(request, event.answer_so_far, is_partial=True)
+                        await self._keep(request, so_far, place, collection)
                     yield event
         finally:
             if is_watched and heard.text and not heard.is_told:  # the reader left
-                self._keep_soon(_partial(request, heard), place, collection)
+                self._keep_soon(request, _partial(request, heard), place, collection)
 
     async def preview(self, request: AskRequest, *, collection: Collection) -> Preview:
         """What a language model would be asked."""
@@ -140,14 +145,14 @@ class Dialogue:
         with self._database.write() as connection:
             delete_conversation(connection, conversation_id)
 
-    async def _keep(self, answer: GivenAnswer, place: Place, collection: Collection) -> None:
-        self._keep_soon(answer, place, collection)
+    async def _keep(self, request: AskRequest, answer: GivenAnswer, place: Place, collection: Collection) -> None:
+        self._keep_soon(request, answer, place, collection)
         if place.conversation_id is not None:
             await self.archive.settle()  # who asks the next question may ask another process
             self._summarise_soon(place.conversation_id)
 
-    def _keep_soon(self, answer: GivenAnswer, place: Place, collection: Collection) -> None:
-        if place.conversation_id is not None or days_kept(collection.settings):
+    def _keep_soon(self, request: AskRequest, answer: GivenAnswer, place: Place, collection: Collection) -> None:
+        if place.conversation_id is not None or (request.is_kept and days_kept(collection.settings)):
             self.archive.keep(answer, place)
 
     def _summarise_soon(self, conversation_id: str) -> None:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from app.answering.generation import ToolCall
 from app.errors import FootnoteError
-from app.types import Answer, Citation, Passage, Sentence
+from app.types import Answer, Citation, Passage, Sentence, Usage
 
 
 class Action(StrEnum):
@@ -56,6 +57,14 @@ class CitationFound:
 
 
 @dataclass(frozen=True, slots=True)
+class FunctionsCalled:
+    """The language model needs functions of the asker's own. The last event; no source and no word comes before it."""
+
+    calls: tuple[ToolCall, ...]
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     """The whole answer. The last event."""
 
@@ -70,4 +79,4 @@ class Failed:
     answer_so_far: Answer
 
 
-Event = Step | Sources | Delta | CitationFound | Done | Failed
+Event = Step | Sources | Delta | CitationFound | FunctionsCalled | Done | Failed

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from app.answering.generation import ToolCall
 from app.errors import GenerationFailed
 from app.retrieval.pipeline import Retrieval
 from app.types import Passage, Strategy, Usage
@@ -23,6 +24,7 @@ class Gathered:
     confidences: Mapping[str, float] = field(default_factory=dict)
     usage: Usage = Usage()  # noqa: RUF009 - frozen
     failure: GenerationFailed | None = None  # the language model is down: do not ask it again
+    calls: tuple[ToolCall, ...] = ()  # of the asker's own functions, whose results are needed first
 
 
 def fuse_passages(retrievals: Sequence[Retrieval]) -> list[Passage]:

@@ -12,6 +12,23 @@ from app.types import Message, Mode, Passage, Sampling, Usage
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCall:
+    """What a model wants to have done; the arguments as it wrote them, which may be anything."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """A call of a function of the asker's own, and what it returned."""
+
+    call: ToolCall
+    result: str
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """What a generator is given: a question and the passages that may answer it, best first."""
 
@@ -29,6 +46,7 @@ class Task:
     model: str | None = None
     streamed: bool = True  # each piece reaches a reader at once
     parts: tuple[str, ...] = ()  # of a compound question; empty for a simple one
+    called: tuple[Called, ...] = ()  # for this question
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +69,6 @@ class Completion:
     finish_reason: str | None  # "stop", "length", "repetition", …
     budget: PromptBudget | None = field(default=None, compare=False)  # None where there was no prompt
     logprobs: tuple[Mapping[str, Any], ...] = ()  # a token each, where they were asked for
-
-
-@dataclass(frozen=True, slots=True)
-class ToolCall:
-    """What a model wants to have done; the arguments as it wrote them, which may be anything."""
-
-    id: str
-    name: str
-    arguments: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from app.answering.prompt import Earlier, clean, without_markers
 from app.answering.terms import weighted_terms
 from app.index.analysis import analyse
 from app.store.conversations import Turn
+from app.store.responses import Exchange
 from app.types import Message
 
 _RECENT_SHARE = 0.6  # of the budget, where not all of the history fits
@@ -52,6 +53,16 @@ def messages_of(turns: Sequence[Turn]) -> tuple[Message, ...]:
         messages.append(Message("user", turn.question))
         if turn.is_whole and turn.answer:
             messages.append(Message("assistant", without_markers(turn.answer)))
+    return tuple(messages)
+
+
+def messages_of_exchanges(exchanges: Sequence[Exchange]) -> tuple[Message, ...]:
+    """Responses as a chat, with the same left out."""
+    messages: list[Message] = []
+    for exchange in exchanges:
+        messages += exchange.input
+        if exchange.is_whole and exchange.answer:
+            messages.append(Message("assistant", without_markers(exchange.answer)))
     return tuple(messages)
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from app.answering.abstention import abstention
 from app.answering.citations import MARKER
-from app.answering.generation import Task
+from app.answering.generation import Called, Task
 from app.answering.templates import render, render_or_keep
 from app.answering.terms import is_chinese
 from app.errors import InvalidTemplate
@@ -43,6 +43,7 @@ _LANGUAGES = {
     "tr": "Turkish", "uk": "Ukrainian", "vi": "Vietnamese", "zh": "Chinese",
 }  # fmt: skip
 _TEMPLATES = ("system_prompt", "question_template")
+_SHOWN_CHARACTERS = 4000  # of what a function returned
 _SAMPLE_QUESTION = "When was it founded?"
 
 _SECRET = secrets.token_bytes(32)  # of this process
@@ -86,7 +87,7 @@ def build_messages(
     turns = [Message("system", "\n\n".join(system)), *_example_turns(task.examples)]
     turns += [Message(turn.role, clean(turn.content)) for turn in history if turn.role in ("user", "assistant")]
     key = _key(passages)
-    last = [_frame(passages, key), _recalled(task.summary, earlier, key), _ask(task)]
+    last = [_frame(passages, key), _recalled(task.summary, earlier, key), _returned(task.called, key), _ask(task)]
     turns.append(Message("user", "\n\n".join(part for part in last if part)))
     messages: list[dict[str, str]] = []
     for turn in turns:
@@ -204,6 +205,19 @@ def _recalled(summary: str | None, earlier: Sequence[Earlier], key: str) -> str:
         "From earlier in this conversation. It tells what the question refers to; what it says of the documents counts "
         "only where the passages say it. If the question is about the conversation itself, answer from this, without "
         f"a number.\n{quoted}"
+    )
+
+
+def _returned(called: Sequence[Called], key: str) -> str:
+    """Quoted like the passages: nobody knows where a function has it from."""
+    if not called:
+        return ""
+    blocks = [
+        framed(f"RESULT of {each.call.name}", f"{each.call.arguments}\n{each.result[:_SHOWN_CHARACTERS]}", key)
+        for each in called
+    ]
+    return "\n\n".join(
+        ["For this question functions were called. What they returned may be used too, without a number.", *blocks]
     )
 
 

@@ -144,6 +144,7 @@ def _reductions(draft: Draft) -> Iterator[Draft]:
     yield (draft := replace(draft, earlier=(), task=replace(draft.task, summary=None)))
     yield (draft := replace(draft, history=()))
     yield (draft := replace(draft, task=replace(draft.task, examples=())))
+    yield (draft := replace(draft, task=replace(draft.task, called=())))
     yield (draft := replace(draft, passages=()))
     while len(draft.task.question) > 1:
         shorter = draft.task.question[: len(draft.task.question) // 2]

@@ -24,6 +24,7 @@ from sqlalchemy import (
 )
 
 from app.errors import FileNotFound, UnsupportedMediaType
+from app.failpoints import failpoint
 from app.store import jobs
 from app.store.documents import (
     NewVersion,
@@ -112,6 +113,7 @@ def attach(
         metadata=attributes or {},
         now=now,
     )
+    failpoint("attachment.document_made")
     connection.execute(
         insert(attachments).values(
             collection_id=collection_id,
@@ -128,6 +130,7 @@ def attach(
         fail_document(connection, document_id, refusal.code, refusal.message, now)
     else:
         jobs.enqueue(connection, document_id, 1, now)
+    failpoint("attachment.made")
 
 
 def detach(connection: Connection, collection_id: str, file_id: str) -> list[str]:
@@ -138,6 +141,7 @@ def detach(connection: Connection, collection_id: str, file_id: str) -> list[str
     found = get_attachment(connection, collection_id, file_id)
     digests = delete_document(connection, found.document.id) if found.document is not None else []
     connection.execute(delete(attachments).where(_place(collection_id, file_id)))
+    failpoint("attachment.removed")
     return digests
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, insert, select
 
 from app.errors import FileNotFound
+from app.failpoints import failpoint
 from app.store.blobs import BlobStore, BlobWriter
 from app.store.database import Database
 from app.store.documents import delete_document
@@ -50,7 +51,10 @@ def keep_file(
             )
         )
         blobs.keep(writer)
-        return get_file(connection, file_id)
+        kept = get_file(connection, file_id)
+        failpoint("kept_file.before_commit")
+    failpoint("kept_file.committed")
+    return kept
 
 
 def get_file(connection: Connection, file_id: str) -> File:
@@ -85,6 +89,7 @@ def delete_file(connection: Connection, file_id: str) -> list[str]:
         digests += delete_document(connection, document_id)
     connection.execute(delete(attachments).where(attachments.c.file_id == file_id))
     connection.execute(delete(files).where(files.c.id == file_id))
+    failpoint("kept_file.deleted")
     return digests
 
 

@@ -329,6 +329,18 @@ citations = Table(
     Index(None, "document_id"),
 )
 
+# Answers as OpenAI's Responses API gave them. Each may continue another one, so they form trees; of one that is deleted
+# since, those that continue it know nothing more.
+responses = Table(
+    "responses",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("answer_id", Text, ForeignKey("answers.id", ondelete="CASCADE"), nullable=False, unique=True),
+    Column("previous_id", Text),
+    Column("input", JSON, nullable=False),  # the messages that were sent, the question among them
+    Column("details", JSON, nullable=False),  # whatever else the client was told; nothing of a document
+)
+
 # What is said of an answer; the last word counts.
 feedback = Table(
     "feedback",

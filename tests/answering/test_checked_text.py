@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from app.answering.checked_text import CheckedText
 from app.answering.events import CitationFound, Delta, Event
@@ -91,6 +92,7 @@ PIECES = [
     "- ",
     "Dr. ",
 ]
+MARKUP = ["![x](//evil.example)", "(//evil.example)", "[1]: //evil.example", "a < b", "<b>", "]", "<", "img>", "。"]
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=8), st.sampled_from(Unsupported), st.data())
@@ -115,3 +117,30 @@ def test_offsets_refer_to_the_final_text(parts: list[str], unsupported: Unsuppor
         assert not (unsupported is Unsupported.REMOVE and sentence.support is Support.UNSUPPORTED)
     marked = sum(sentence.support is Support.UNSUPPORTED for sentence in text.sentences)
     assert text.text.count(" [?]") == (marked if unsupported is Unsupported.MARK else 0)
+
+
+@given(st.lists(st.sampled_from([*PIECES, *MARKUP]), max_size=8), st.sampled_from(Unsupported), st.data())
+def test_whatever_is_said_is_shown_inert(parts: list[str], unsupported: Unsupported, data: st.DataObject) -> None:
+    """Nor does a mark, or what is removed between two sentences, make a link of what was none; offsets still hold."""
+    answer = "".join(parts)
+    cuts = data.draw(st.lists(st.integers(0, len(answer)), max_size=6).map(sorted))
+    text, events = said([answer[a:b] for a, b in zip([0, *cuts], [*cuts, len(answer)], strict=True)], unsupported)
+    assert "".join(deltas(events)) == text.text == said([answer], unsupported)[0].text
+    found = MarkdownIt("commonmark", {"html": True}).parse(text.text)
+    types = {token.type for each in found for token in (each, *(each.children or ()))}
+    assert not types & {"image", "link_open", "html_inline", "html_block"}
+    for sentence in text.sentences:
+        shown = text.text[sentence.start : sentence.end]
+        assert shown == shown.strip()
+        assert bare(shown) in bare(answer)
+
+
+def test_a_mark_makes_no_link() -> None:
+    """`[?]` in front of a parenthesis would."""
+    checked, _ = said(["黑豹队丢了318分。[3](//evil.example)"], Unsupported.MARK)
+    assert checked.text == "黑豹队丢了318分。[3] [?]\\(//evil.example) [?]"
+
+
+def bare(text: str) -> str:
+    """Without what may have been put in."""
+    return text.replace("\\", "").replace("< ", "<")

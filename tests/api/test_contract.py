@@ -58,6 +58,13 @@ def test_the_service_does_what_its_document_says(tmp_path: Path) -> None:
         ("POST", "/ask", {"question": "dome", "extra": {"a": [HALF_A_CHARACTER]}}),
         ("POST", "/ask", {"question": "dome", "messages": [{"role": "user", "content": HALF_A_CHARACTER}]}),
         ("POST", "/v1/responses", {"model": "footnote", "input": HALF_A_CHARACTER}),
+        ("POST", "/v1/responses", {"model": "footnote", "input": "dome", "tool_choice": HALF_A_CHARACTER}),
+        ("POST", "/v1/responses", {"model": "footnote", "input": "dome", "previous_response_id": HALF_A_CHARACTER}),
+        (
+            "POST",
+            "/v1/responses",
+            {"model": "footnote", "input": "dome", "tools": [{"type": "file_search", "a": HALF_A_CHARACTER}]},
+        ),
         ("POST", "/v1/vector_stores", {"name": "a", "file_ids": [HALF_A_CHARACTER]}),
     ],
 )

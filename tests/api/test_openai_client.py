@@ -87,6 +87,16 @@ def test_fields_that_do_no_harm_are_taken(client: openai.OpenAI) -> None:
     assert completion.choices[0].message.content
 
 
+def test_functions_need_a_model(client: openai.OpenAI) -> None:
+    """Without a language model nobody could call them: they are refused. A strategy is followed as far as it goes."""
+    body = {"strategy": "agent"}
+    tools = [{"type": "function", "function": {"name": "wind"}}]
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.chat.completions.create(model="footnote/dome", messages=QUESTION, tools=tools, extra_body=body)
+    assert refused.value.param == "tools"
+    assert client.chat.completions.create(model="footnote/dome", messages=QUESTION, extra_body=body).choices
+
+
 def test_errors_are_the_clients_own(client: openai.OpenAI, guarded: Service) -> None:
     """Each refusal arrives as the exception type that the client has for it."""
     with pytest.raises(openai.NotFoundError, match="no model 'gpt-4'"):

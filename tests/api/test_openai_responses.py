@@ -117,6 +117,16 @@ def test_a_stream_is_the_same_response(client: openai.OpenAI, stores: list[str])
     assert final.output[1].content[0].annotations[0].filename == "dome.txt"
 
 
+def test_several_searches(client: openai.OpenAI, engine: FakeEngine, stores: list[str]) -> None:
+    """With a strategy of several searches all their queries are told, and files are cited as from one."""
+    engine.script(answer("wind limit of the dome"), answer(ANSWER))
+    body = {"strategy": "multi"}
+    found = client.responses.create(model="x", input=QUESTION, tools=file_search(stores[0]), extra_body=body)
+    call, message = found.output
+    assert call.queries == [QUESTION, "wind limit of the dome"]
+    assert message.content[0].annotations[0].filename == "dome.txt"
+
+
 def test_several_stores(client: openai.OpenAI, stores: list[str]) -> None:
     """All are searched; a filter and a number of results bound what the model is given."""
 
@@ -157,6 +167,7 @@ def test_a_response_that_breaks_off(client: openai.OpenAI, engine: FakeEngine, s
     ("changes", "param"),
     [
         ({"previous_response_id": "resp_1"}, "previous_response_id"),
+        ({"conversation": "conv_1"}, "conversation"),
         ({"tools": [{"type": "web_search"}]}, "tools"),
         ({"tools": [{"type": "file_search", "vector_store_ids": []}]}, "tools"),
         ({"tool_choice": "none"}, "tool_choice"),
@@ -177,3 +188,97 @@ def test_an_unknown_store(client: openai.OpenAI) -> None:
     """It is not found, and the error says which."""
     with pytest.raises(openai.NotFoundError, match="vs_none"):
         client.responses.create(model="x", input=QUESTION, tools=file_search("vs_none"))
+
+
+def test_a_response_is_read_again(client: openai.OpenAI, stores: list[str]) -> None:
+    """Whole or streamed, it is kept as it was told, but for what the search found."""
+    whole = client.responses.create(
+        model="x", input=QUESTION, tools=file_search(stores[0]), instructions="Be brief.", metadata={"of": "me"}
+    )
+    assert whole.store
+    assert client.responses.retrieve(whole.id) == whole
+    *_, last = client.responses.create(model="x", input=QUESTION, tools=file_search(stores[0]), stream=True)
+    assert client.responses.retrieve(last.response.id) == last.response
+    with pytest.raises(openai.BadRequestError):
+        client.responses.retrieve(whole.id, stream=True)
+
+
+def test_a_response_is_continued(client: openai.OpenAI, engine: FakeEngine, stores: list[str]) -> None:
+    """What was asked and answered before is the history, one response after the other, and each branch has its own;
+    the instructions are those of the last request alone."""
+    tools = file_search(stores[0])
+    first = client.responses.create(
+        model="x",
+        instructions="Rhyme.",
+        input=[
+            {"role": "user", "content": "I am Ada."},
+            {"role": "assistant", "content": "Hello."},
+            {"role": "user", "content": QUESTION},
+        ],
+        tools=tools,
+    )
+    second = client.responses.create(model="x", input="Is that fast?", previous_response_id=first.id, tools=tools)
+    assert second.previous_response_id == client.responses.retrieve(second.id).previous_response_id == first.id
+    client.responses.create(model="x", input="Why?", previous_response_id=second.id, tools=tools, stream=False)
+    said = [turn["content"] for turn in engine.requests[-1]["messages"]]
+    assert "Rhyme." not in said[0]
+    assert said[1:-1] == ["I am Ada.", "Hello.", QUESTION, "The dome closes at 15 m/s.", "Is that fast?", said[4]]
+    assert said[-1].endswith("Why?")
+    client.responses.create(model="x", input="How so?", previous_response_id=first.id, tools=tools)
+    assert len(engine.requests[-1]["messages"]) == len(said) - 2
+
+
+def test_a_deleted_response(client: openai.OpenAI, engine: FakeEngine, stores: list[str]) -> None:
+    """It is neither read nor continued any more, and what continues it already no longer knows of it."""
+    tools = file_search(stores[0])
+    first = client.responses.create(model="x", input=QUESTION, tools=tools)
+    second = client.responses.create(model="x", input="Is that fast?", previous_response_id=first.id, tools=tools)
+    client.responses.delete(first.id)
+    for lost in (client.responses.retrieve, client.responses.delete):
+        with pytest.raises(openai.NotFoundError, match=first.id):
+            lost(first.id)
+    with pytest.raises(openai.BadRequestError, match="not found") as refused:
+        client.responses.create(model="x", input="Why?", previous_response_id=first.id, tools=tools)
+    assert (refused.value.code, refused.value.param) == ("previous_response_not_found", "previous_response_id")
+    client.responses.create(model="x", input="Why?", previous_response_id=second.id, tools=tools)
+    assert not any(QUESTION in turn["content"] for turn in engine.requests[-1]["messages"])
+
+
+def test_what_is_not_to_be_kept(client: openai.OpenAI, served: Service, stores: list[str]) -> None:
+    """With `store: false`, or in a collection that keeps no answers, there is nothing to read."""
+    tools = file_search(stores[0])
+    kept = client.responses.create(model="x", input=QUESTION, tools=tools)
+    unkept = client.responses.create(
+        model="x", input="Is that fast?", tools=tools, store=False, previous_response_id=kept.id
+    )
+    served.create_collection("forgetful", keep_answers_days=0)
+    served.add("notes.txt", "The dome closes at 15 m/s.", collection="forgetful")
+    forgotten = client.responses.create(model="footnote/forgetful", input=QUESTION)
+    for response in (unkept, forgotten):
+        assert response.store is False
+        with pytest.raises(openai.NotFoundError):
+            client.responses.retrieve(response.id)
+
+
+def test_a_document_that_is_deleted_since(client: openai.OpenAI, engine: FakeEngine, served: Service) -> None:
+    """A response no longer quotes it, and what was answered from it is not told to the model again."""
+    served.create_collection("brief")
+    document = served.add("brief.txt", "The dome closes at 15 m/s.", collection="brief")
+    first = client.responses.create(model="footnote/brief", input=QUESTION)
+    assert first.output[1].content[0].annotations
+    served.http.delete(f"/documents/{document['id']}")
+    served.add("brief2.txt", "The night watch begins at nine.", collection="brief")
+    again = client.responses.retrieve(first.id)
+    assert again.output[1].content[0].annotations == []
+    assert again.model_extra["citations"] == []
+    client.responses.create(model="footnote/brief", input="And the watch?", previous_response_id=first.id)
+    assert not any("15 m/s" in turn["content"] for turn in engine.requests[-1]["messages"])
+
+
+def test_a_broken_response_is_kept(client: openai.OpenAI, engine: FakeEngine, stores: list[str]) -> None:
+    """As far as it came, and as failed."""
+    engine.script(broken("The dome closes "))
+    *_, last = client.responses.create(model="x", input=QUESTION, tools=file_search(stores[0]), stream=True)
+    again = client.responses.retrieve(last.response.id)
+    assert (again.status, again.output_text) == ("failed", last.response.output_text)
+    assert again.error == last.response.error

@@ -12,7 +12,9 @@ from pathlib import Path
 import app.index.building
 from app import failpoints
 from app.failpoints import FailpointName
-from tests.faults.oracle import Expected, text_of
+from app.store.attachments import Chunking
+from app.store.documents import list_documents
+from tests.faults.oracle import Expected, name_of, text_of
 from tests.faults.workbench import Workbench
 
 _MOST_FOLLOWING = 40  # documents, until a merge is due
@@ -27,6 +29,7 @@ class Operation:
     after: str | None  # its content then
     in_background: bool = False  # whether merges are left to the worker
     model: str | None = None  # that the collection is given then
+    files: tuple[int, int] = (0, 0)  # kept for themselves, before and after
 
     def work(self, bench: Workbench) -> None:
         """What follows from the request."""
@@ -50,6 +53,14 @@ OPERATIONS = {
     "merge by the worker": Operation(
         lambda bench: bench.upload("new", text_of("new", 1)), "new", text_of("new", 1), in_background=True
     ),
+    "keep a file": Operation(lambda bench: bench.keep_file("f", text_of("f", 1)), "f", None, files=(0, 1)),
+    "attach": Operation(lambda bench: bench.attach("f"), "f", text_of("f", 1), files=(1, 1)),
+    # The document is made anew.
+    "attach with other chunks": Operation(
+        lambda bench: bench.attach("f", Chunking(32, 0)), "f", text_of("f", 1), files=(1, 1)
+    ),
+    "detach": Operation(lambda bench: bench.detach("f"), "f", None, files=(1, 1)),
+    "delete a file": Operation(lambda bench: bench.delete_file("f"), "f", None, files=(1, 0)),
 }
 
 
@@ -61,8 +72,17 @@ def prepare(folder: Path) -> None:
         bench.work_once()
         bench.keep_house()
     _checkpoint(folder / "add")
-    for other in ("replace", "delete", "reindex"):
+    for other in ("replace", "delete", "reindex", "keep a file", "attach"):
         shutil.copytree(folder / "add", folder / other)
+    with Workbench(folder / "attach") as bench:
+        bench.keep_file("f", text_of("f", 1))
+    shutil.copytree(folder / "attach", folder / "detach")
+    with Workbench(folder / "detach") as bench:
+        bench.attach("f")
+        bench.work_once()
+        bench.keep_house()
+    for other in ("attach with other chunks", "delete a file"):
+        shutil.copytree(folder / "detach", folder / other)
     _prepare_merge(folder)
     leave_merges_to_the_worker()
     with Workbench(folder / "merge by the worker") as bench:
@@ -146,7 +166,14 @@ def outcomes(operation: str, names: Sequence[str], *, acknowledged: bool) -> Exp
     return expected
 
 
+def files_kept(operation: str, *, acknowledged: bool) -> frozenset[int]:
+    """How many files of their own the oracle may find."""
+    before, after = OPERATIONS[operation].files
+    return frozenset({after}) if acknowledged else frozenset({before, after})
+
+
 def names_in(data_dir: Path) -> list[str]:
     """The documents that a library holds."""
     with Workbench(data_dir) as bench, bench.database.read() as connection:
-        return [row[0] for row in connection.exec_driver_sql("SELECT external_id FROM documents")]
+        found = list_documents(connection, collection_id=None, status=None, limit=100_000, after=None)
+    return [name_of(document) for document in found]

@@ -16,7 +16,7 @@ from app.index.idset import IdSet
 from app.store import originals
 from app.store.documents import list_documents, live_ranges
 from app.store.jobs import count_by_state
-from app.store.tables import jobs, versions
+from app.store.tables import attachments, files, jobs, versions
 from app.types import Document, DocumentStatus, JobState
 from tests.faults.workbench import Workbench
 
@@ -32,6 +32,11 @@ def text_of(name: str, edition: int) -> str:
     """A document of several chunks, each of which tells its name and its edition."""
     mark = f"house{name}x edition{edition}q"
     return "\n\n".join(f"{mark} part{part}. " + f"{mark} lantern. " * (_WORDS_PER_PART // 3) for part in range(_PARTS))
+
+
+def name_of(document: Document) -> str:
+    """Each is called as its file is."""
+    return document.filename.removesuffix(".txt")
 
 
 def recover(bench: Workbench) -> None:
@@ -55,14 +60,18 @@ def check_generation(bench: Workbench) -> None:
     assert index is None or index.verify() == [], "the index is not whole"
 
 
-def check(bench: Workbench, expected: Expected) -> None:
-    """Raise `AssertionError` where the data directory is not what the accepted requests have made of it."""
+def check(bench: Workbench, expected: Expected, files_kept: frozenset[int] = frozenset({0})) -> None:
+    """Raise `AssertionError` where the data directory is not what the accepted requests have made of it.
+
+    `files_kept`: how many files of their own there may be.
+    """
     check_integrity(bench.settings.data_dir / "footnote.db")
     listed = _documents(bench)
     _check_documents(bench, listed, expected)
     _check_jobs(bench, listed)
     _check_index(bench)
     _check_files(bench, listed)
+    _check_attachments(bench, listed, files_kept)
     _check_answers(bench, listed)
 
 
@@ -86,7 +95,7 @@ def _documents(bench: Workbench) -> list[Document]:
 
 def _check_documents(bench: Workbench, listed: Sequence[Document], expected: Expected) -> None:
     """What was accepted is ready; what was not is there wholly or not at all; nothing is there twice."""
-    found = {str(document.external_id): bench.blobs.path(document.sha256).read_text() for document in listed}
+    found = {name_of(document): bench.blobs.path(document.sha256).read_text() for document in listed}
     assert len(found) == len(listed), "a document is there twice"
     for name, contents in expected.items():
         assert found.get(name) in contents, f"{name} is not what was accepted"
@@ -132,11 +141,23 @@ def _check_files(bench: Workbench, listed: Sequence[Document]) -> None:
         assert hashlib.sha256(bench.blobs.path(sha256).read_bytes()).hexdigest() == sha256, "a blob is damaged"
 
 
+def _check_attachments(bench: Workbench, listed: Sequence[Document], files_kept: frozenset[int]) -> None:
+    """A file is there once, and in a collection as one document of the same bytes, which is nobody else's."""
+    with bench.database.read() as connection:
+        kept = {row.id: row.sha256 for row in connection.execute(select(files))}
+        attached = {row.document_id: row.file_id for row in connection.execute(select(attachments))}
+    assert len(kept) in files_kept, f"{len(kept)} files are kept"
+    of_files = {each.id: each.sha256 for each in listed if each.external_id is None}
+    assert attached.keys() == of_files.keys(), "files and their documents differ"
+    assert all(kept[file_id] == of_files[document_id] for document_id, file_id in attached.items())
+    assert len(set(attached.values())) == len(attached), "a file is twice in the collection"
+
+
 def _check_answers(bench: Workbench, listed: Sequence[Document]) -> None:
     """Each document is found by its own word, wholly and in one edition."""
     for document in listed:
-        found = bench.search(f"house{document.external_id}x")
-        assert len(found) == document.chunks, f"{document.external_id} is not found as it is"
+        found = bench.search(f"house{name_of(document)}x")
+        assert len(found) == document.chunks, f"{name_of(document)} is not found as it is"
         assert {chunk.document_id for chunk in found} == {document.id}
         assert len({edition_of(chunk.chunk.text) for chunk in found}) == 1, "two versions are mixed"
 

@@ -14,7 +14,7 @@ import pytest
 from app.index.merging import PUBLISH_ROWS
 from app.store.database import sqlite_module
 from tests.faults.conftest import Copy
-from tests.faults.operations import OPERATIONS, names_in, opened, outcomes
+from tests.faults.operations import OPERATIONS, files_kept, names_in, opened, outcomes
 from tests.faults.oracle import check, check_generation, recover
 from tests.faults.power import Disk
 from tests.faults.sizes import FULL
@@ -37,9 +37,12 @@ def back_up(source: Path, target: Path) -> None:
 def is_committed(database: Path, operation: str) -> bool:
     """Whether the request's own transaction is among what the database has."""
     chosen = OPERATIONS[operation]
-    query = "SELECT version FROM documents WHERE external_id = ?"
+    query = (
+        "SELECT documents.version FROM documents JOIN versions ON versions.document_id = documents.id "
+        "AND versions.version = documents.version WHERE filename = ?"
+    )
     connection = sqlite3.connect(database)
-    found = connection.execute(query, (chosen.name,)).fetchone()
+    found = connection.execute(query, (f"{chosen.name}.txt",)).fetchone()
     connection.close()
     return found is None if chosen.after is None else found is not None and found[0] > int(operation == "replace")
 
@@ -87,4 +90,5 @@ def _examine(data_dir: Path, operation: str, names: list[str]) -> None:
     with Workbench(data_dir) as bench:
         check_generation(bench)
         recover(bench)
-        check(bench, outcomes(operation, names, acknowledged=committed))
+        # Which of a request's transactions was committed tells of a file's document alone.
+        check(bench, outcomes(operation, names, acknowledged=committed), files_kept(operation, acknowledged=False))

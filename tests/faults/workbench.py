@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from sqlalchemy import Connection, select
 
 from app.bootstrap import Core
 from app.config import Settings
@@ -14,7 +16,8 @@ from app.embedding import Embedders, load_embedder
 from app.errors import DocumentNotFound
 from app.projection import Projection
 from app.reindexing import reindex
-from app.store import documents
+from app.store import attachments, documents, files, tables
+from app.store.attachments import Chunking
 from app.store.blobs import BlobStore
 from app.store.chunks import StoredChunk, live_chunks
 from app.store.collections import ensure_default_collection, get_collection
@@ -105,8 +108,39 @@ class Workbench:
             raise DocumentNotFound
         with self.database.write() as connection:
             originals = documents.delete_document(connection, found.id)
-        for sha256 in originals:
+        self._remove_unused(originals)
+
+    def _remove_unused(self, digests: Iterable[str]) -> None:
+        for sha256 in dict.fromkeys(digests):
             remove_unused_blob(self.database, self.blobs, sha256)
+
+    def keep_file(self, name: str, content: str) -> None:
+        """As a file of its own, in no collection."""
+        with self.blobs.writer(10_000_000) as writer:
+            writer.write(content.encode())
+            finished = writer.finish()
+            described = {"filename": f"{name}.txt", "purpose": "assistants", "media_type": "text/plain"}
+            files.keep_file(self.database, self.blobs, finished, **described)
+
+    def attach(self, name: str, chunking: Chunking | None = None) -> None:
+        """Put a file of its own into the collection, as the route does it."""
+        with self.database.write() as connection:
+            file_id = _file_id(connection, name)
+            attachments.attach(
+                connection, self.collection.id, file_id, attributes=None, chunking=chunking, now=time.time()
+            )
+
+    def detach(self, name: str) -> None:
+        """And out of it."""
+        with self.database.write() as connection:
+            digests = attachments.detach(connection, self.collection.id, _file_id(connection, name))
+        self._remove_unused(digests)
+
+    def delete_file(self, name: str) -> None:
+        """With what it is in the collection."""
+        with self.database.write() as connection:
+            digests = files.delete_file(connection, _file_id(connection, name))
+        self._remove_unused(digests)
 
     def work_once(self) -> Sequence[Job]:
         """One batch of jobs, as a worker's thread does it."""
@@ -146,3 +180,7 @@ class Workbench:
     def collection(self) -> Collection:
         with self.database.read() as connection:
             return get_collection(connection, "default")
+
+
+def _file_id(connection: Connection, name: str) -> str:
+    return str(connection.scalars(select(tables.files.c.id).where(tables.files.c.filename == f"{name}.txt")).one())

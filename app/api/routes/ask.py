@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 from pydantic_core import to_json
 
 from app.answering.answerer import AskRequest
-from app.answering.events import CitationFound, Delta, Done, Event, Failed, Sources, Step
+from app.answering.events import CitationFound, Delta, Done, Event, Failed, FunctionsCalled, Sources, Step
 from app.api.dependencies import ServicesDep
 from app.api.errors import NOT_FOUND, TOO_MANY, ErrorResponse, error_body
 from app.api.routes.search import find_collection
@@ -97,7 +97,7 @@ def _delta(text: str) -> bytes:
     return _encode("delta", {"text": text})
 
 
-def _event(event: Step | Sources | CitationFound | Done | Failed) -> tuple[str, Mapping[str, Any]]:
+def _event(event: Step | Sources | CitationFound | FunctionsCalled | Done | Failed) -> tuple[str, Mapping[str, Any]]:
     match event:
         case Step():
             return "step", asdict(event)
@@ -105,6 +105,8 @@ def _event(event: Step | Sources | CitationFound | Done | Failed) -> tuple[str, 
             return "sources", {"passages": [PassageOut.of(passage).model_dump() for passage in passages]}
         case CitationFound(citation, sentence):
             return "citation", CitationEvent.of(citation, sentence).model_dump(mode="json")
+        case FunctionsCalled():
+            raise AssertionError("nobody offers functions here")
         case Done(answer):
             return "done", AnswerOut.of(answer).model_dump(mode="json")
         case Failed(error, so_far):

@@ -9,18 +9,20 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from app.api.schemas.openai_chat import ChatMessage
 from app.api.schemas.openai_vector_stores import Ranked
-from app.api.schemas.wire import Filters, Text
+from app.api.schemas.wire import AnyJson, Filters, Text
 from app.errors import InvalidRequest, UnsupportedParameter
-from app.types import Message, Sampling
+from app.types import Message, Sampling, Strategy
 
 _RESULTS = "file_search_call.results"
+_TOLD = (
+    *("model", "instructions", "tools", "tool_choice", "metadata"),
+    *("temperature", "top_p", "max_output_tokens", "previous_response_id"),
+)
 # Items of an earlier response's output, which a program hands back with the rest: they say nothing that is needed.
 _PASSED_OVER = frozenset({"file_search_call", "reasoning"})
 
 
 class FileSearchTool(Ranked):
-    model_config = ConfigDict(extra="allow")
-
     type: str
     vector_store_ids: Annotated[list[Text], Field(max_length=16)] = Field(default_factory=list)
     max_num_results: int | None = Field(None, ge=1, le=50)
@@ -51,7 +53,7 @@ class ResponseIn(BaseModel):
     input: Text | Annotated[list[InputItem], Field(min_length=1, max_length=1000)]
     instructions: Text | None = None
     tools: Annotated[list[FileSearchTool], Field(max_length=128)] = Field(default_factory=list)
-    tool_choice: JsonValue = None
+    tool_choice: AnyJson = None
     include: list[str] | None = None
     stream: bool | None = False
     temperature: float | None = Field(None, ge=0, le=2)
@@ -59,18 +61,24 @@ class ResponseIn(BaseModel):
     max_output_tokens: int | None = Field(None, ge=1)
     metadata: dict[Text, Text] | None = None
     text: dict[str, JsonValue] | None = None
-    previous_response_id: str | None = None
+    previous_response_id: Text | None = None
+    store: bool | None = True
+    strategy: Strategy | None = None  # ours: how passages are gathered, as in `/ask`
 
     @property
     def wants_results(self) -> bool:
         return _RESULTS in (self.include or ())
 
+    @property
+    def is_kept(self) -> bool:
+        return self.store is not False
+
     def check(self) -> None:
         """Raises `UnsupportedParameter` for what would silently be answered otherwise than it was asked."""
         extra: Mapping[str, Any] = self.model_extra or {}
-        if self.previous_response_id is not None or extra.get("conversation") is not None:
+        if extra.get("conversation") is not None:
             raise UnsupportedParameter(
-                "Responses are not stored here: send the conversation so far in `input`.", param="previous_response_id"
+                "This server continues responses, not conversations: send `previous_response_id`.", param="conversation"
             )
         for name in ("background", "prompt"):
             if extra.get(name):
@@ -93,10 +101,10 @@ class ResponseIn(BaseModel):
         return self.tools[0] if self.tools else None
 
     def messages(self) -> list[Message]:
-        """The conversation, `instructions` first. Raises `UnsupportedParameter`, `ValidationError`."""
-        messages = [Message("system", self.instructions)] if self.instructions else []
+        """What `input` says, without `instructions`. Raises `UnsupportedParameter`, `ValidationError`."""
         if isinstance(self.input, str):
-            return [*messages, Message("user", self.input)]
+            return [Message("user", self.input)]
+        messages = []
         for item in self.input:
             if item.type in _PASSED_OVER:
                 continue
@@ -104,6 +112,10 @@ class ResponseIn(BaseModel):
                 raise UnsupportedParameter(f"`input` may hold messages, not {item.type!r}.", param="input")
             messages.append(ChatMessage.model_validate(item.model_extra).message("input"))
         return messages
+
+    def told(self) -> dict[str, JsonValue]:
+        """What a response repeats of its request."""
+        return self.model_dump(mode="json", include=set(_TOLD), exclude_none=True)
 
     def sampling(self) -> Sampling:
         return Sampling(temperature=self.temperature, top_p=self.top_p, max_tokens=self.max_output_tokens)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
 from app.store.collections import COLLECTION_NAME
 
+T = TypeVar("T")
 
-def _whole_characters(value: Mapping[str, Any]) -> Mapping[str, Any]:
+
+def _whole_characters(value: T) -> T:
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
@@ -23,6 +25,7 @@ def _whole_characters(value: Mapping[str, Any]) -> Mapping[str, Any]:
 
 # A JSON string may hold half a character (a lone surrogate). Any constraint refuses it; a plain `str` takes it.
 Text = Annotated[str, StringConstraints(min_length=0)]
+AnyJson = Annotated[JsonValue, AfterValidator(_whole_characters)]
 JsonObject = Annotated[dict[str, JsonValue], AfterValidator(_whole_characters)]
 CollectionName = Annotated[str, StringConstraints(pattern=COLLECTION_NAME)]
 # A client's own or ours; it stands in a path, so it has no slash, and is more than dots.

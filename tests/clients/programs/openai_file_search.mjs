@@ -26,6 +26,14 @@ assert.equal(response.output_text, said);
 const [citation] = response.output[1].content[0].annotations;
 assert.deepEqual([citation.type, citation.file_id], ["file_citation", attached.id]);
 
+const then = await client.responses.create({
+  model: "gpt-4o-mini", input: "Who says so?", previous_response_id: response.id, tools,
+});
+assert.equal(then.previous_response_id, response.id);
+assert.equal((await client.responses.retrieve(response.id)).output_text, said);
+await client.responses.delete(response.id);
+await assert.rejects(client.responses.retrieve(response.id), { status: 404, code: "response_not_found" });
+
 let text = "";
 for await (const event of await client.responses.create({ model: "x", input: question, tools, stream: true })) {
   if (event.type === "response.output_text.delta") text += event.delta;

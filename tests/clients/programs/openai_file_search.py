@@ -2,7 +2,7 @@
 
 import sys
 
-from openai import OpenAI
+from openai import BadRequestError, OpenAI
 
 client = OpenAI(base_url=f"{sys.argv[1]}/v1", api_key=sys.argv[2])
 
@@ -36,6 +36,22 @@ with client.responses.stream(model="gpt-4o-mini", input="When does the dome clos
         text += event.delta if event.type == "response.output_text.delta" else ""
     final = events.get_final_response()
 assert text == final.output_text == response.output_text, text
+
+assert client.responses.retrieve(response.id).output_text == response.output_text
+then = client.responses.create(model="gpt-4o-mini", input="Who says so?", previous_response_id=response.id, tools=tools)
+assert then.previous_response_id == response.id, then
+client.responses.delete(response.id)
+code = None
+try:
+    client.responses.create(model="gpt-4o-mini", input="Why?", previous_response_id=response.id, tools=tools)
+except BadRequestError as error:
+    code = error.code
+assert code == "previous_response_not_found", code
+
+question = [{"role": "user", "content": "When does the dome close?"}]
+for strategy in ("single", "multi", "agent"):
+    chat = client.chat.completions.create(model="footnote", messages=question, extra_body={"strategy": strategy})
+    assert chat.choices[0].message.content.startswith("The dome closes at 15 m/s."), chat
 
 client.files.delete(attached.id)
 assert "dome.txt" not in [each.filename for each in client.vector_stores.search(store.id, query="dome")]

@@ -15,15 +15,15 @@ from pydantic_core import to_json
 from starlette.concurrency import run_in_threadpool
 
 from app.answering.answerer import AskRequest
-from app.answering.events import Delta, Done, Event, Failed
+from app.answering.events import Delta, Done, Event, Failed, FunctionsCalled
 from app.api.dependencies import ServicesDep
 from app.api.errors import NOT_FOUND, TOO_MANY, error_body
 from app.api.routes.openai.models import collection_of
 from app.api.schemas.answers import AnswerOut
-from app.api.schemas.openai_chat import ChatCompletionIn, read_messages, split_question
+from app.api.schemas.openai_chat import ChatCompletionIn, split_question
 from app.api.streaming import event_stream, first_then_rest, unless_client_leaves
 from app.errors import FootnoteError
-from app.types import Answer
+from app.types import Answer, Usage
 
 logger = logging.getLogger(__name__)
 router = APIRouter()
@@ -34,8 +34,17 @@ async def chat(body: ChatCompletionIn, request: Request, services: ServicesDep) 
     """An answer with its footnotes: markers in the text, spans in `annotations`, quotes in `citations`."""
     body.check()
     collection = await run_in_threadpool(collection_of, services, body.model)
-    text, history = split_question(read_messages(body.messages), param="messages")
-    question = AskRequest(question=text, history=history, sampling=body.sampling(), streamed=bool(body.stream))
+    messages, called = body.conversation()
+    text, history = split_question(messages, param="messages")
+    question = AskRequest(
+        question=text,
+        history=history,
+        sampling=body.sampling(),
+        streamed=bool(body.stream),
+        strategy=body.strategy,
+        functions=body.functions(),
+        called=called,
+    )
     if body.stream:
         events = await unless_client_leaves(
             request, first_then_rest(services.answerer.ask(question, collection=collection))
@@ -43,8 +52,10 @@ async def chat(body: ChatCompletionIn, request: Request, services: ServicesDep) 
         include_usage = bool(body.stream_options and body.stream_options.include_usage)
         chunks = _Chunks(body.model, _base_url(request), include_usage=include_usage)
         return event_stream(chunks.encoded(events), chunks.said)
-    answer = await unless_client_leaves(request, services.answerer.answer(question, collection=collection))
-    return JSONResponse(_completion(body.model, answer, _base_url(request)))
+    outcome = await unless_client_leaves(request, services.answerer.answer_or_calls(question, collection=collection))
+    if isinstance(outcome, FunctionsCalled):
+        return JSONResponse(_calls(body.model, outcome))
+    return JSONResponse(_completion(body.model, outcome, _base_url(request)))
 
 
 class _Chunks:
@@ -66,18 +77,25 @@ class _Chunks:
         return self._chunk({"content": text})
 
     async def encoded(self, events: AsyncGenerator[Event, None]) -> AsyncGenerator[bytes | str, None]:
+        usage: Usage | None = None
         async with aclosing(events):
             try:
                 yield self._chunk({"role": "assistant", "content": ""})
                 async for event in events:
                     if isinstance(event, Delta):
                         yield event.text
+                    elif isinstance(event, FunctionsCalled):
+                        calls = [{"index": at, **call} for at, call in enumerate(_tool_calls(event))]
+                        yield self._chunk({"tool_calls": calls})
+                        yield self._encode({"choices": [_choice("delta", {}, "tool_calls")]})
+                        usage = event.usage
                     elif isinstance(event, Done):
                         yield self._last(event.answer)
-                        if self._include_usage:
-                            yield self._encode({"choices": [], "usage": _usage(event.answer)})
+                        usage = event.answer.usage
                     elif isinstance(event, Failed):
                         yield _data(error_body(event.error))
+                if usage is not None and self._include_usage:
+                    yield self._encode({"choices": [], "usage": _tokens(usage)})
             except FootnoteError as error:
                 yield _data(error_body(error))
             except Exception:
@@ -86,16 +104,12 @@ class _Chunks:
             yield b"data: [DONE]\n\n"
 
     def _last(self, answer: Answer) -> bytes:
-        choice = {
-            "index": 0,
-            "delta": {"annotations": _annotations(answer, self._base_url)},
-            "finish_reason": _finish_reason(answer),
-            "logprobs": _logprobs(answer),
-        }
+        annotations = _annotations(answer, self._base_url)
+        choice = _choice("delta", {"annotations": annotations}, _finish_reason(answer), _logprobs(answer))
         return self._encode({"choices": [choice], **footnotes(answer)})
 
     def _chunk(self, delta: Mapping[str, Any]) -> bytes:
-        return self._encode({"choices": [{"index": 0, "delta": delta, "finish_reason": None, "logprobs": None}]})
+        return self._encode({"choices": [_choice("delta", delta, None)]})
 
     def _encode(self, part: Mapping[str, Any]) -> bytes:
         return _data({**self._head, **part})
@@ -114,21 +128,39 @@ def _completion(model: str, answer: Answer, base_url: str) -> dict[str, Any]:
         "refusal": None,
         "annotations": _annotations(answer, base_url),
     }
-    choice = {
-        "index": 0,
-        "message": message,
-        "finish_reason": _finish_reason(answer),
-        "logprobs": _logprobs(answer),
-    }
+    choice = _choice("message", message, _finish_reason(answer), _logprobs(answer))
+    return {**_whole(answer.id, model, choice, answer.usage), **footnotes(answer)}
+
+
+def _calls(model: str, called: FunctionsCalled) -> dict[str, Any]:
+    """The functions that the client is to call, and with whose results it is to ask again."""
+    message = {"role": "assistant", "content": None, "refusal": None, "tool_calls": _tool_calls(called)}
+    choice = _choice("message", message, "tool_calls")
+    return _whole(f"chatcmpl-{uuid.uuid4().hex}", model, choice, called.usage)
+
+
+def _whole(identity: str, model: str, choice: Mapping[str, Any], usage: Usage) -> dict[str, Any]:
     return {
-        "id": answer.id,
+        "id": identity,
         "object": "chat.completion",
         "created": int(time.time()),
         "model": model,
         "choices": [choice],
-        "usage": _usage(answer),
-        **footnotes(answer),
+        "usage": _tokens(usage),
     }
+
+
+def _choice(
+    kind: str, content: Mapping[str, Any], finish_reason: str | None, logprobs: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    return {"index": 0, kind: content, "finish_reason": finish_reason, "logprobs": logprobs}
+
+
+def _tool_calls(called: FunctionsCalled) -> list[dict[str, Any]]:
+    return [
+        {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+        for call in called.calls
+    ]
 
 
 def _annotations(answer: Answer, base_url: str) -> list[dict[str, Any]]:
@@ -164,8 +196,7 @@ def _finish_reason(answer: Answer) -> str:
     return answer.finish_reason or "stop"
 
 
-def _usage(answer: Answer) -> dict[str, int]:
-    usage = answer.usage
+def _tokens(usage: Usage) -> dict[str, int]:
     return {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
