@@ -123,8 +123,11 @@ class Engine:
                 self._models_until = time.monotonic() + _STALE_MODELS_SECONDS
                 return self._models
             entries = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
+            windows = {str(entry.get("id")): _positive(entry.get("max_model_len")) for entry in entries}
+            # vLLM tells no window for an adapter: it is that of the model beneath it.
+            parents = {str(entry.get("id")): str(entry.get("parent")) for entry in entries}
             self._models = tuple(
-                ServedModel(str(entry.get("id")), _positive(entry.get("max_model_len"))) for entry in entries
+                ServedModel(name, window or windows.get(parents[name])) for name, window in windows.items()
             )
             self._models_until = time.monotonic() + _MODELS_SECONDS
         return self._models

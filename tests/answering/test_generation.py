@@ -198,6 +198,13 @@ async def test_the_model_is_chosen(engine: FakeEngine, client: httpx.AsyncClient
     assert [request["model"] for request in engine.requests] == ["third", "second", "first"]
 
 
+async def test_an_adapter_has_the_window_of_its_model(engine: FakeEngine, client: httpx.AsyncClient) -> None:
+    """vLLM lists adapters with their parent and no window."""
+    engine.models, engine.adapters, engine.context_tokens = ("base",), ("legal",), 2000
+    generator = make_generator(engine, client)
+    assert await generator.window("legal") == await generator.window("base") == 2000
+
+
 @pytest.mark.parametrize(
     "reply",
     [Reply([STALL], status=None), Reply([STALL]), Reply([delta(reasoning="hm"), STALL]), broken("", STALL)],

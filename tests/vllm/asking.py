@@ -56,3 +56,11 @@ def assert_counted(engine: Vllm, before: tuple[float, float], usage: Any) -> Non
     grown = (before[0] + usage["prompt_tokens"], before[1] + usage["completion_tokens"])
     wait_for(lambda: tokens_so_far(engine) == grown, 5, lambda: f"{tokens_so_far(engine)} is not {grown}")
     assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
+
+
+def add_text(http: httpx.Client, text: str, *, collection: str, **fields: Any) -> None:
+    """A document that is ready when this returns."""
+    body = {"text": text, "title": text[:20], "collection": collection, **fields}
+    added = http.post("/documents", json=body).raise_for_status().json()["documents"][0]
+    with http.stream("GET", f"/documents/{added['id']}/events") as response:
+        assert "ready" in response.read().decode()

@@ -99,7 +99,11 @@ def tuned_footnote(tuned_vllm: Vllm, tmp_path_factory: pytest.TempPathFactory) -
 
 @contextmanager
 def serving_samples(engine: Vllm, folder: Path) -> Iterator[ServerProcess]:
-    settings = {"FOOTNOTE_DATA_DIR": str(folder / "data"), "FOOTNOTE_LLM_BASE_URL": f"{engine.url}/v1"}
+    settings = {
+        "PYTHONPATH": str(ROOT),  # whatever else is installed, it is this source that serves
+        "FOOTNOTE_DATA_DIR": str(folder / "data"),
+        "FOOTNOTE_LLM_BASE_URL": f"{engine.url}/v1",
+    }
     server = ServerProcess([sys.executable, "-m", "app", "serve"], settings, folder, ready_path="/ready")
     try:
         server.start()

@@ -8,6 +8,7 @@ import httpx
 
 from tests.vllm.asking import (
     QUESTION,
+    add_text,
     assert_counted,
     assert_exact,
     faithful_sentence,
@@ -52,10 +53,7 @@ def test_an_agent_keeps_to_its_budget(engine: Vllm, http: httpx.Client) -> None:
     """A model that would go on is stopped after its turns, and the answer is made from what was found by then."""
     settings = {"strategy": "agent", "agent_steps": 1}
     http.post("/collections", json={"name": "hurried", "settings": settings}).raise_for_status()
-    document = {"text": "The dome must be closed above 15 metres per second.", "collection": "hurried"}
-    added = http.post("/documents", json=document | {"title": "Rules"}).raise_for_status().json()["documents"][0]
-    with http.stream("GET", f"/documents/{added['id']}/events") as response:
-        response.read()
+    add_text(http, "The dome must be closed above 15 metres per second.", collection="hurried")
     events = stream(http, collection="hurried", max_tokens=8, extra={"ignore_eos": True})
     steps = steps_of(events)
     assert [step["action"] for step in steps] == ["search", "search", "stop"]
