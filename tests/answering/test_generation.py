@@ -177,14 +177,24 @@ async def test_any_text_can_be_sent(engine: FakeEngine, client: httpx.AsyncClien
     assert engine.requests[0]["stop"] == ["\ud800"]
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [
+        refusal(400, "temperature must be non-negative"),
+        Reply([delta("", role="assistant"), event({"error": {"message": "not non-negative", "code": 400}}), DONE]),
+    ],
+    ids=["by its status", "in its stream, as vLLM does it"],
+)
 async def test_bad_parameters_are_the_callers(
-    engine: FakeEngine, client: httpx.AsyncClient, passages: list[Passage]
+    engine: FakeEngine, client: httpx.AsyncClient, passages: list[Passage], reply: Reply
 ) -> None:
-    """A rejection of a request with sampling parameters, or of a model by name, is an error of the request."""
-    engine.script(refusal(400, "temperature must be non-negative"))
+    """A rejection of a request with sampling parameters, or of a model by name, is an error of the request, however
+    often it is made; it is no failure of the engine's."""
     generator = make_generator(engine, client)
-    with pytest.raises(InvalidRequest, match="non-negative"):
-        await collect(generator, task(passages, sampling=Sampling(temperature=-1)))
+    for _ in range(10):
+        engine.script(reply)
+        with pytest.raises(InvalidRequest, match="non-negative"):
+            await collect(generator, task(passages, sampling=Sampling(temperature=-1)))
     with pytest.raises(ModelNotFound):
         await collect(generator, task(passages, model="other"))
 
