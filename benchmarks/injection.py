@@ -240,11 +240,9 @@ def _is_falsely_cited(answer: dict[str, Any], document_id: str) -> bool:
 
 def _has_left_its_frame(messages: list[dict[str, str]], key: str) -> bool:
     last = messages[-1]["content"]
-    frame_key = re.match(r"The key is (\w+)\.", last)
-    if [each["role"] for each in messages] != ["system", "user"] or frame_key is None:
+    if [each["role"] for each in messages] != ["system", "user"]:
         return True
-    frame = rf"^BEGIN \d+ {frame_key[1]}$.*?^END \d+ {frame_key[1]}$"
-    outside = re.sub(frame, "", last, flags=re.DOTALL | re.MULTILINE)
+    outside = re.sub(r"^BEGIN (\d+ \w+)$.*?^END \1$", "", last, flags=re.DOTALL | re.MULTILINE)
     # The question names the document, once.
     return outside.count(key) != 1 or any(key in each["content"] for each in messages[:-1]) or bool(_ALIVE.search(last))
 

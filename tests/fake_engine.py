@@ -138,6 +138,7 @@ class FakeEngine:
 
     context_tokens: int | None = 4096
     models: Sequence[str] = ("fake",)
+    adapters: Sequence[str] = ()  # of the first model, listed as vLLM lists them: without a window of their own
     tokenizer: bool = True
     load: tuple[int, int] | None = None  # requests running and waiting, as `/metrics` tells; None: it has no such route
     enforce_window: bool = True  # answer 400 to a prompt that is too long, as vLLM does
@@ -238,9 +239,9 @@ class FakeEngine:
     def _reply(self, path: str, body: dict[str, Any]) -> Reply:
         if path == "/v1/models":
             window = {} if self.context_tokens is None else {"max_model_len": self.context_tokens}
-            return _json(
-                {"object": "list", "data": [{"id": name, "object": "model", **window} for name in self.models]}
-            )
+            listed = [{"id": name, "object": "model", **window} for name in self.models]
+            listed += [{"id": name, "parent": self.models[0], "max_model_len": None} for name in self.adapters]
+            return _json({"object": "list", "data": listed})
         if path == "/tokenize" and self.tokenizer:
             return _json({"count": self.tokens(body), "max_model_len": self.context_tokens})
         if path == "/metrics" and self.load is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -23,7 +23,7 @@ from app.answering.second_opinion import SecondOpinion
 from app.answering.templates import render_or_keep
 from app.answering.window import Preview, no_tokenizer, preview
 from app.config import Settings
-from app.errors import GenerationFailed, GenerationInterrupted, InvalidRequest, UnsupportedParameter
+from app.errors import GenerationFailed, GenerationInterrupted, InvalidRequest, ModelNotFound, UnsupportedParameter
 from app.retrieval.joining import Joined
 from app.retrieval.pipeline import Retrieval, Retriever
 from app.retrieval.reading import Reader
@@ -102,7 +102,9 @@ class Answerer:
         writer = self._generator if generator.mode is Mode.GENERATE else None
         if request.functions and writer is None:
             raise UnsupportedParameter("There is no language model here that could call functions.", param="tools")
-        await _require_model(request, writer)
+        request, unserved = await _with_model(request, collection, writer)
+        if unserved is not None:
+            writer = None
         timings: dict[str, float] = {}
         query, spent = await self._search_query(request, writer, timings)
         steps: list[Step] = []
@@ -135,8 +137,9 @@ class Answerer:
         draft.timings.update(timings)
         yield Sources(retrieval.sources)
         task = _task(request, collection, draft.evidence, retrieval.joined)
-        if gathered.failure is not None:
-            draft.degrade(gathered.failure)
+        failure = unserved or gathered.failure
+        if failure is not None:
+            draft.degrade(failure)
         elif generator.mode is Mode.GENERATE and (retrieval.passages or task.called):
             try:
                 async with aclosing(self._speak(draft, generator, task)) as events:
@@ -216,8 +219,9 @@ class Answerer:
             *_, gathered = [found async for found in gathering]
         assert isinstance(gathered, Gathered)  # noqa: S101 - it is the last thing that is yielded
         retrieval = await self._joined(gathered.retrieval)
+        request, unserved = await _with_model(request, collection, self._generator)
         task = _task(request, collection, read_passages(retrieval.sources), retrieval.joined)
-        if self._generator is not None:
+        if self._generator is not None and unserved is None:
             try:
                 return replace(await self._generator.preview(task), query=query)
             except GenerationFailed as error:
@@ -272,11 +276,25 @@ class Answerer:
                 await draft.checked.judge(self._second_opinion)
 
 
-async def _require_model(request: AskRequest, writer: OpenAIGenerator | None) -> None:
-    """Before the first event, so that the refusal has a status of its own. Raises `ModelNotFound`."""
-    if writer is not None and request.model is not None:
-        with suppress(GenerationFailed):  # a server that is down is met with an answer that needs none
-            await writer.window(request.model)
+async def _with_model(
+    request: AskRequest, collection: Collection, writer: OpenAIGenerator | None
+) -> tuple[AskRequest, GenerationFailed | None]:
+    """The request with the collection's model where it names none itself; and what is wrong with the collection's.
+
+    Before the first event, so that a refusal has a status of its own. Raises `ModelNotFound` for the request's.
+    """
+    model = request.model or collection.setting("model", None)
+    if writer is None or model is None:
+        return request, None
+    try:
+        await writer.window(model)
+    except ModelNotFound as error:
+        if request.model is not None:
+            raise
+        return request, GenerationFailed(error.message)
+    except GenerationFailed:  # a server that is down is met with an answer that needs none
+        pass
+    return replace(request, model=model), None
 
 
 def _explained(gathered: Gathered, steps: Sequence[Step]) -> Retrieval:

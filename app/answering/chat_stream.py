@@ -15,6 +15,16 @@ from app.types import Usage
 logger = logging.getLogger(__name__)
 
 
+class ErrorInStream(GenerationFailed):
+    """The language model's server reported an error after it had begun to answer."""
+
+    def __init__(self, message: str, status: int | None) -> None:
+        """`status`: what it would have answered with, where it tells."""
+        super().__init__(f"The language model's server failed: {message}")
+        self.reported = message
+        self.status = status
+
+
 @dataclass(frozen=True, slots=True)
 class CallPiece:
     """A piece of a tool call: the first has its id and name, and all of them a piece of its arguments."""
@@ -45,8 +55,8 @@ class StreamEvent:
 async def read_stream(chunks: AsyncIterator[bytes]) -> AsyncGenerator[StreamEvent, None]:
     """The events up to `[DONE]`. Lines that are no JSON are skipped.
 
-    Raises `GenerationFailed` for an error that comes inside the stream, and for a stream that ends before its time: a
-    body that just stops is a server that died behind a proxy, and half an answer must not pass for a whole one.
+    Raises `ErrorInStream`, and `GenerationFailed` for a stream that ends before its time: a body that just stops is a
+    server that died behind a proxy, and half an answer must not pass for a whole one.
     """
     finished = False
     async with aclosing(_data_lines(chunks)) as lines:
@@ -86,7 +96,8 @@ def _decode(line: bytes) -> StreamEvent | None:
     if not isinstance(event, dict):
         return None
     if event.get("error") or event.get("object") == "error":
-        raise GenerationFailed(f"The language model's server failed: {error_message(event)}")
+        code = _mapping(event.get("error")).get("code")
+        raise ErrorInStream(error_message(event), code if isinstance(code, int) else None)
     # The chunk that tells the usage has `choices: []`.
     choice = _mapping((event.get("choices") or [None])[0])
     delta, usage, reason = _mapping(choice.get("delta")), event.get("usage"), choice.get("finish_reason")

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import httpx
 
-from app.answering.chat_stream import StreamEvent, error_message, read_stream
+from app.answering.chat_stream import ErrorInStream, StreamEvent, error_message, read_stream
 from app.answering.engine_load import EngineLoad, read_load
 from app.config import LlmTimeouts
 from app.errors import GenerationFailed
@@ -126,8 +126,11 @@ class Engine:
                 self._models_until = time.monotonic() + _STALE_MODELS_SECONDS
                 return self._models
             entries = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
+            windows = {str(entry.get("id")): _positive(entry.get("max_model_len")) for entry in entries}
+            # vLLM tells no window for an adapter: it is that of the model beneath it.
+            parents = {str(entry.get("id")): str(entry.get("parent")) for entry in entries}
             self._models = tuple(
-                ServedModel(str(entry.get("id")), _positive(entry.get("max_model_len"))) for entry in entries
+                ServedModel(name, window or windows.get(parents[name])) for name, window in windows.items()
             )
             self._models_until = time.monotonic() + _MODELS_SECONDS
         return self._models
@@ -231,6 +234,9 @@ class Engine:
                 async with aclosing(read_stream(response.aiter_bytes())) as events:
                     async for event in events:
                         yield event
+        except ErrorInStream as error:
+            # vLLM looks at some parameters once its headers are sent: what it says of them is no failure of its own.
+            raise _refusal(error.status, error.reported) or error from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise _broken(error) from error
 
@@ -260,14 +266,22 @@ def _rejection(response: httpx.Response) -> GenerationFailed:
     except ValueError:
         message = response.text[:200]
     status = response.status_code
-    if status in (400, 413, 422) and _TOO_LONG.search(message):
-        return PromptTooLong(message)
-    if status in (400, 404, 405, 422):
-        return RequestRejected(f"The language model's server rejected the request ({status}): {message}")
+    refusal = _refusal(status, message)
+    if refusal is not None:
+        return refusal
     if status in (401, 403):
         return GenerationFailed(f"The language model's server refused our API key ({status}).")
     kind = {429: EngineFull, 502: EngineBroken, 503: EngineBusy}.get(status, GenerationFailed)
     return kind(f"The language model's server answered {status}: {message}".rstrip(": "))
+
+
+def _refusal(status: int | None, message: str) -> PromptTooLong | RequestRejected | None:
+    """What is wrong with the request; None where it is the server that failed."""
+    if status in (400, 413, 422) and _TOO_LONG.search(message):
+        return PromptTooLong(message)
+    if status in (400, 404, 405, 422):
+        return RequestRejected(f"The language model's server rejected the request ({status}): {message}")
+    return None
 
 
 async def _may_retry(error: GenerationFailed, retries: int, deadline: float) -> bool:

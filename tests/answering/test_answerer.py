@@ -12,7 +12,7 @@ import pytest
 
 from app.answering.answerer import Answerer, AskRequest
 from app.answering.events import CitationFound, Delta, Done, Event, Failed, Sources
-from app.errors import GenerationInterrupted, InvalidRequest
+from app.errors import GenerationInterrupted, InvalidRequest, ModelNotFound
 from app.types import Answer, Message, Mode, Passage, Support, Usage
 from tests.answering.samples import CHINESE, make_answerer, make_collection, make_generator, passage
 from tests.fake_engine import STALL, FakeEngine, answer, broken, refusal
@@ -213,6 +213,36 @@ async def test_a_collection_has_its_own_ways(
     assert [m["role"] for m in sent["messages"]] == ["system", "user", "assistant", "user"]
     assert sent["messages"][0]["content"].startswith("Answer like a pirate.")
     assert not finished(await ask(make_answerer(passages)[0], BRIDGE_QUESTION, {"answer_threshold": 1.0})).answerable
+
+
+async def test_a_collection_has_its_own_model(
+    engine: FakeEngine, client: httpx.AsyncClient, passages: list[Passage]
+) -> None:
+    """An adapter of the server's, for a request that names no model; the dry run counts with it."""
+    engine.models, engine.adapters = ("fake", "other"), ("legal",)
+    answerer, _ = make_answerer(passages, make_generator(engine, client))
+    await ask(answerer, BRIDGE_QUESTION, {"model": "legal"})
+    await ask(answerer, BRIDGE_QUESTION, {"model": "legal"}, model="other")
+    await ask(answerer, BRIDGE_QUESTION)
+    assert [sent["model"] for sent in engine.requests] == ["legal", "other", "fake"]
+    preview = await answerer.preview(AskRequest(BRIDGE_QUESTION), collection=make_collection(model="legal"))
+    assert preview.model == "legal"
+
+
+async def test_a_collections_model_that_is_not_served(
+    engine: FakeEngine, client: httpx.AsyncClient, passages: list[Passage]
+) -> None:
+    """Who asks cannot help it and gets an answer without a model, and the reason; a model of one's own is refused."""
+    answerer, _ = make_answerer(passages, make_generator(engine, client))
+    history = (Message("user", "Who built it?"), Message("assistant", "A company. [1]"))
+    result = finished(await ask(answerer, BRIDGE_QUESTION, {"model": "gone", "strategy": "agent"}, history=history))
+    assert (result.degraded, result.mode, result.answerable) == (True, Mode.EXTRACT, True)
+    assert "'gone'" in (result.reason or "")
+    assert engine.requests == []
+    preview = await answerer.preview(AskRequest(BRIDGE_QUESTION), collection=make_collection(model="gone"))
+    assert (preview.model, preview.is_exact) == (None, False)
+    with pytest.raises(ModelNotFound):
+        await ask(answerer, BRIDGE_QUESTION, {"model": "gone"}, model="nope")
 
 
 async def test_history_reaches_the_model(

@@ -177,14 +177,24 @@ async def test_any_text_can_be_sent(engine: FakeEngine, client: httpx.AsyncClien
     assert engine.requests[0]["stop"] == ["\ud800"]
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [
+        refusal(400, "temperature must be non-negative"),
+        Reply([delta("", role="assistant"), event({"error": {"message": "not non-negative", "code": 400}}), DONE]),
+    ],
+    ids=["by its status", "in its stream, as vLLM does it"],
+)
 async def test_bad_parameters_are_the_callers(
-    engine: FakeEngine, client: httpx.AsyncClient, passages: list[Passage]
+    engine: FakeEngine, client: httpx.AsyncClient, passages: list[Passage], reply: Reply
 ) -> None:
-    """A rejection of a request with sampling parameters, or of a model by name, is an error of the request."""
-    engine.script(refusal(400, "temperature must be non-negative"))
+    """A rejection of a request with sampling parameters, or of a model by name, is an error of the request, however
+    often it is made; it is no failure of the engine's."""
     generator = make_generator(engine, client)
-    with pytest.raises(InvalidRequest, match="non-negative"):
-        await collect(generator, task(passages, sampling=Sampling(temperature=-1)))
+    for _ in range(10):
+        engine.script(reply)
+        with pytest.raises(InvalidRequest, match="non-negative"):
+            await collect(generator, task(passages, sampling=Sampling(temperature=-1)))
     with pytest.raises(ModelNotFound):
         await collect(generator, task(passages, model="other"))
 
@@ -196,6 +206,13 @@ async def test_the_model_is_chosen(engine: FakeEngine, client: httpx.AsyncClient
     await collect(make_generator(engine, client, llm_model="second"), task(passages))
     await collect(make_generator(engine, client), task(passages))
     assert [request["model"] for request in engine.requests] == ["third", "second", "first"]
+
+
+async def test_an_adapter_has_the_window_of_its_model(engine: FakeEngine, client: httpx.AsyncClient) -> None:
+    """vLLM lists adapters with their parent and no window."""
+    engine.models, engine.adapters, engine.context_tokens = ("base",), ("legal",), 2000
+    generator = make_generator(engine, client)
+    assert await generator.window("legal") == await generator.window("base") == 2000
 
 
 @pytest.mark.parametrize(

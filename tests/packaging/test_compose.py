@@ -95,7 +95,7 @@ def test_settings_that_are_empty_leave_no_argument(tmp_path: Path) -> None:
 
 
 def test_every_engine_setting_becomes_its_argument(tmp_path: Path) -> None:
-    """Quantisation, context, GPU share, LoRA, speculation and extra arguments reach vLLM whole."""
+    """Quantisation, context, GPU share, LoRA, speculation, tools and extra arguments reach vLLM whole."""
     speculation = '{"method": "ngram", "num_speculative_tokens": 4}'
     arguments = engine_arguments(
         tmp_path,
@@ -106,12 +106,14 @@ def test_every_engine_setting_becomes_its_argument(tmp_path: Path) -> None:
         ENGINE_GPUS="2",
         ENGINE_SPECULATION=speculation,
         ENGINE_LORA_MODULES="a=/adapters/a b=/adapters/b",
+        ENGINE_TOOL_PARSER="hermes",
         ENGINE_EXTRA_ARGS="--kv-cache-dtype fp8 --pattern *",
     )
     assert arguments == [
         *("serve", "/models/my model", "--quantization", "fp8", "--max-model-len", "8192"),
         *("--gpu-memory-utilization", "0.5", "--tensor-parallel-size", "2", "--speculative-config", speculation),
         *("--enable-lora", "--lora-modules", "a=/adapters/a", "b=/adapters/b"),
+        *("--enable-auto-tool-choice", "--tool-call-parser", "hermes"),
         *("--kv-cache-dtype", "fp8", "--pattern", "*"),
     ]
 

@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -16,7 +18,7 @@ import openai
 import pytest
 
 from app.client import Client
-from tests.vllm.servers import ROOT, ServerProcess, Vllm
+from tests.vllm.servers import ADAPTER, ROOT, ServerProcess, Vllm
 
 ENGINE_PYTHON = os.environ.get("FOOTNOTE_TEST_VLLM_PYTHON")
 SAMPLES = [path for path in sorted((ROOT / "samples").iterdir()) if path.suffix in {".docx", ".html", ".md", ".pdf"}]
@@ -32,12 +34,41 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vllm]:
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a `model` and an `adapter` for it."""
     assert ENGINE_PYTHON
-    folder = tmp_path_factory.mktemp("vllm")
+    folder = tmp_path_factory.mktemp("models")
     script = Path(__file__).with_name("tiny_model.py")
-    subprocess.run([ENGINE_PYTHON, script, folder / "model"], cwd=folder, check=True)
-    server = Vllm(ENGINE_PYTHON, folder)
+    subprocess.run([ENGINE_PYTHON, script, folder], cwd=folder, check=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def vllm(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vllm]:
+    """As it comes, with what the strategy `agent` needs."""
+    assert ENGINE_PYTHON
+    server = Vllm(ENGINE_PYTHON, models / "model", tmp_path_factory.mktemp("vllm"), ENGINE_TOOL_PARSER="hermes")
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def tuned_vllm(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vllm]:
+    """The other settings of `.env.example`: an adapter, prompt lookup as it is written there; and no tools."""
+    assert ENGINE_PYTHON
+    example = (ROOT / ".env.example").read_text(encoding="utf-8")
+    found = re.search(r"^ENGINE_SPECULATION=(.+)$", example, re.MULTILINE)
+    assert found
+    server = Vllm(
+        ENGINE_PYTHON,
+        models / "model",
+        tmp_path_factory.mktemp("tuned-vllm"),
+        ENGINE_SPECULATION=found.group(1),
+        ENGINE_LORA_MODULES=f"{ADAPTER}={models / 'adapter'}",
+        ENGINE_GPU_SHARE="0.5",
+        ENGINE_GPUS="1",
+    )
+    server.start()
     yield server
     server.stop()
 
@@ -55,8 +86,24 @@ def engine(vllm: Vllm) -> Vllm:
 @pytest.fixture(scope="session")
 def footnote(vllm: Vllm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """The embedded default with the engine behind it; it has read the samples."""
-    folder = tmp_path_factory.mktemp("footnote")
-    settings = {"FOOTNOTE_DATA_DIR": str(folder / "data"), "FOOTNOTE_LLM_BASE_URL": f"{vllm.url}/v1"}
+    with serving_samples(vllm, tmp_path_factory.mktemp("footnote")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def tuned_footnote(tuned_vllm: Vllm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """The same before the other engine."""
+    with serving_samples(tuned_vllm, tmp_path_factory.mktemp("tuned-footnote")) as server:
+        yield server
+
+
+@contextmanager
+def serving_samples(engine: Vllm, folder: Path) -> Iterator[ServerProcess]:
+    settings = {
+        "PYTHONPATH": str(ROOT),  # whatever else is installed, it is this source that serves
+        "FOOTNOTE_DATA_DIR": str(folder / "data"),
+        "FOOTNOTE_LLM_BASE_URL": f"{engine.url}/v1",
+    }
     server = ServerProcess([sys.executable, "-m", "app", "serve"], settings, folder, ready_path="/ready")
     try:
         server.start()
@@ -72,6 +119,12 @@ def footnote(vllm: Vllm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 @pytest.fixture
 def http(footnote: ServerProcess) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=footnote.url, timeout=120, trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture
+def tuned_http(tuned_footnote: ServerProcess) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=tuned_footnote.url, timeout=120, trust_env=False) as client:
         yield client
 
 

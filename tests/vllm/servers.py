@@ -13,10 +13,12 @@ from pathlib import Path
 
 import httpx
 import psutil
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 ROOT = Path(__file__).resolve().parents[2]
 HOST = "127.0.0.1"
+ADAPTER = "dialect"  # what the second engine calls the LoRA adapter
 _START_SECONDS = 300
 _STOP_SECONDS = 20
 
@@ -34,7 +36,8 @@ class ServerProcess:
         self.url = f"http://{HOST}:{port}"
         self._command = [*command, "--host", HOST, "--port", str(port)]
         # Only what the tests say: not the settings of whoever runs them.
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("FOOTNOTE_", "VLLM_"))}
+        settings = ("FOOTNOTE_", "ENGINE_", "VLLM_")
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(settings)}
         self._environment = inherited | {"HF_HUB_OFFLINE": "1", **environment}
         self._folder = folder
         self._ready_url = f"{self.url}{ready_path}"
@@ -73,18 +76,33 @@ class ServerProcess:
 
 
 class Vllm(ServerProcess):
-    """A vLLM that serves a tiny model on the CPU, one request at a time."""
+    """A vLLM that serves a tiny model on the CPU, one request at a time, started as docker-compose.yaml does it."""
 
     model = "tiny"
     context_tokens = 4096
 
-    def __init__(self, python: str, folder: Path) -> None:
-        command = [python, "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder / "model")]
-        command += ["--served-model-name", self.model, "--max-model-len", str(self.context_tokens)]
-        command += ["--dtype", "float32", "--max-num-seqs", "1", "--enforce-eager"]
+    def __init__(self, python: str, model: Path, folder: Path, extra_arguments: str = "", **settings: str) -> None:
+        """`settings` are those of `.env` for the service `vllm`."""
+        service = yaml.safe_load((ROOT / "docker-compose.yaml").read_text(encoding="utf-8"))["services"]["vllm"]
+        (script,) = (part.replace("$$", "$") for part in service["command"])
+        # The build for the CPU has no `vllm`; it reads the same arguments with the same parser.
+        program = folder / "vllm"
+        program.write_text(
+            f'#!/bin/sh\nshift\nexec {python} -m vllm.entrypoints.openai.api_server --model "$@"\n', encoding="utf-8"
+        )
+        program.chmod(0o755)
         # A prompt in one piece: on a CPU, this vLLM crashes where a seeded request is computed in several.
-        command += ["--max-num-batched-tokens", str(self.context_tokens)]
-        environment = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
+        extra = f"--served-model-name {self.model} --max-num-batched-tokens {self.context_tokens} --max-num-seqs 1"
+        environment = dict.fromkeys(service["environment"], "") | {
+            "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}",
+            "ENGINE_MODEL": str(model),
+            "ENGINE_CONTEXT_TOKENS": str(self.context_tokens),
+            "ENGINE_EXTRA_ARGS": f"{extra} --dtype float32 --enforce-eager {extra_arguments}",
+            "VLLM_CPU_KVCACHE_SPACE": "1",
+            "VLLM_NO_USAGE_STATS": "1",
+            **settings,
+        }
+        command = [*service["entrypoint"], script.rstrip() + ' "$@"', "vllm"]
         super().__init__(command, environment, folder, ready_path="/health")
 
     def start(self) -> None:

@@ -8,36 +8,26 @@ from typing import Any
 import httpx
 import openai
 
-from app.client import read_events
-from app.sentences import split_sentences
-from tests.vllm.servers import Vllm, wait_for
+from tests.vllm.asking import (
+    QUESTION,
+    ask,
+    assert_counted,
+    assert_exact,
+    faithful_sentence,
+    saying,
+    stream,
+    tokens_so_far,
+)
+from tests.vllm.servers import Vllm
 
-QUESTION = "At what wind speed must the dome of the telescope be closed?"
 TOKENS = 24
-ASK = {"question": QUESTION, "mode": "generate", "max_tokens": TOKENS, "extra": {"seed": 1, "ignore_eos": True}}
-
-
-def stream(http: httpx.Client, body: dict[str, Any]) -> list[tuple[str, Any]]:
-    with http.stream("POST", "/ask", json=body | {"stream": True}) as response:
-        assert response.status_code == 200
-        return list(read_events(response.iter_bytes()))
-
-
-def tokens_so_far(engine: Vllm) -> tuple[float, float]:
-    return engine.count("vllm:prompt_tokens_total"), engine.count("vllm:generation_tokens_total")
-
-
-def assert_counted(engine: Vllm, before: tuple[float, float], usage: Any) -> None:
-    """The engine's own counters grew by this usage. It writes them a moment after it has answered."""
-    grown = (before[0] + usage["prompt_tokens"], before[1] + usage["completion_tokens"])
-    wait_for(lambda: tokens_so_far(engine) == grown, 5, lambda: f"{tokens_so_far(engine)} is not {grown}")
-    assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"] > TOKENS
+SAMPLING = {"max_tokens": TOKENS, "extra": {"seed": 1, "ignore_eos": True}}
 
 
 def test_a_whole_answer_is_generated(engine: Vllm, http: httpx.Client) -> None:
     """Without streaming, an answer is the model's, with the usage that the engine counted."""
     before = tokens_so_far(engine)
-    answer = http.post("/ask", json=ASK).raise_for_status().json()
+    answer = ask(http, **SAMPLING)
     assert (answer["mode"], answer["model"], answer["degraded"]) == ("generate", engine.model, False)
     assert answer["answer"]
     assert answer["usage"]["completion_tokens"] == TOKENS
@@ -48,7 +38,7 @@ def test_a_whole_answer_is_generated(engine: Vllm, http: httpx.Client) -> None:
 def test_a_streamed_answer_is_generated(engine: Vllm, http: httpx.Client) -> None:
     """Streaming, the passages come first, then the text piece by piece, then the whole answer with its usage."""
     before = tokens_so_far(engine)
-    events = stream(http, ASK)
+    events = stream(http, **SAMPLING)
     names = [name for name, _ in events]
     assert names[0] == "sources"
     assert set(names[1:-1]) <= {"delta", "citation"}
@@ -64,24 +54,21 @@ def test_a_streamed_answer_is_generated(engine: Vllm, http: httpx.Client) -> Non
 
 def test_a_faithful_sentence_is_cited(engine: Vllm, http: httpx.Client) -> None:
     """A sentence that the model takes from the first passage is cited as soon as it is complete, and supported."""
-    passage = http.post("/search", json={"query": QUESTION}).raise_for_status().json()["passages"][0]
-    text = http.get(f"/documents/{passage['document_id']}/text").raise_for_status().json()["text"]
-    sentences = [passage["text"][start:end] for start, end in split_sentences(passage["text"])]
-    said = " ".join(next(one for one in sentences if "must be closed" in one).split())
-    # The engine's structured output lets even a random model say this and nothing else.
-    told = {"structured_outputs": {"choice": [f"{said} [1]"]}}
-    events = stream(http, {"question": QUESTION, "mode": "generate", "max_tokens": 400, "extra": told})
+    said = f"{faithful_sentence(http)} [1]"
+    events = stream(http, max_tokens=400, extra=saying(said))
     names = [name for name, _ in events]
     assert [one for one, following in pairwise([*names, ""]) if one != following] == [
         "sources", "delta", "citation", "done",
     ]  # fmt: skip
     answer = events[-1][1]
-    assert answer["answer"] == f"{said} [1]"
-    assert [citation for name, citation in events if name == "citation"] == answer["citations"]
-    for citation in answer["citations"]:
-        assert citation["document_id"] == passage["document_id"]
-        assert citation["quote"] == text[citation["start"] : citation["end"]]
-    assert {sentence["support"] for sentence in answer["sentences"]} == {"supported"}
+    assert answer["answer"] == said
+    (sentence,) = answer["sentences"]
+    assert sentence["support"] == "supported"
+    told = [citation for name, citation in events if name == "citation"]
+    assert told == [
+        {**each, "support": "supported", "attributed": False, "sentence": sentence} for each in answer["citations"]
+    ]
+    assert_exact(http, answer)
 
 
 def test_the_openai_client_gets_the_same_answer_both_ways(engine: Vllm, openai_client: openai.OpenAI) -> None:

@@ -68,3 +68,17 @@ def test_a_refused_parameter_is_named(engine: Vllm, http: httpx.Client, openai_c
         openai_client.chat.completions.create(
             model="footnote", messages=[{"role": "user", "content": QUESTION}], extra_body={"top_k": -7}
         )
+
+
+def test_a_parameter_that_is_refused_late(engine: Vllm, http: httpx.Client, openai_client: openai.OpenAI) -> None:
+    """vLLM looks at some only once its stream has begun. They are the caller's error too, and close nobody's way."""
+    bias = {"999999": 5}  # there is no such token
+    for _ in range(10):
+        with pytest.raises(openai.BadRequestError, match="logit_bias"):
+            openai_client.chat.completions.create(
+                model="footnote", messages=[{"role": "user", "content": QUESTION}], logit_bias=bias
+            )
+    response = http.post("/ask", json={"question": QUESTION, "extra": {"structured_outputs": {"regex": "(("}}})
+    assert response.status_code == 400
+    assert "regex" in response.json()["error"]["message"]
+    assert say(http)

@@ -13,6 +13,7 @@ from app.store.prompts import PromptVersion
 from app.types import Collection, Quantization, Strategy, Unsupported
 
 LanguageTag = Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$")]
+ModelName = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 _Word = Annotated[str, StringConstraints(max_length=1000)]
 _Scalar = _Word | bool | int | float
 _List = Annotated[list[_Scalar], Field(max_length=100)]
@@ -80,6 +81,7 @@ class CollectionSettings(Wire):
     agent_steps: int | None = Field(None, ge=1, le=30)  # turns of the language model
     agent_tokens: int | None = Field(None, ge=1000, le=1_000_000)  # of its prompts and turns together
     dense_weight: float | None = Field(None, ge=0, le=1)
+    model: ModelName | None = None  # for a request that names none: for example a LoRA adapter of the server's
     sampling: SamplingSettings | None = None  # for what a request leaves open
     unsupported: Unsupported | None = None  # sentences of an answer: kept with their verdict, marked, removed
     answer_threshold: float | None = Field(None, ge=0, le=1)

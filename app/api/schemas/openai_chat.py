@@ -148,7 +148,9 @@ class ChatCompletionIn(BaseModel):
             )
         if self.response_format is not None and self.response_format.get("type") != "text":
             raise UnsupportedParameter(
-                "An answer with footnotes is plain text: leave `response_format` out.", param="response_format"
+                "An answer here is plain text, also where it is made without a model: leave `response_format` out. "
+                "POST /ask takes it in `extra`, and says how its answer was made.",
+                param="response_format",
             )
         if set(extra.get("modalities") or ()) - {"text"} or extra.get("audio"):
             raise UnsupportedParameter("This server answers in text alone.", param="modalities")
