@@ -320,6 +320,7 @@ citations = Table(
     Column("version", Integer, nullable=False),
     Column("filename", Text, nullable=False),
     Column("page", Integer),
+    Column("page_label", Text),
     Column("chunk_id", Text, nullable=False),
     Column("start", Integer, nullable=False),
     Column("end", Integer, nullable=False),

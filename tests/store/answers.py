@@ -29,4 +29,4 @@ def given(answer_id: str, *, cites: Sequence[str] = (), at: float = NOW, **chang
 
 
 def citation(document_id: str, marker: int = 1) -> Citation:
-    return Citation(marker, document_id, 1, "note.txt", None, f"{document_id}.1.0", 0, 9, "the dome…", 1.0)
+    return Citation(marker, document_id, 1, "note.txt", 4, f"{document_id}.1.0", 0, 9, "the dome…", 1.0, "iv")
