@@ -57,7 +57,7 @@ def show_evidence(console: Console, answer: AnswerRecord, passages: Sequence[Pas
             words = printable(answer["answer"][sentence["start"] : sentence["end"]])
             console.print(Text(f"  Not supported by your documents: {words}", style="yellow"), soft_wrap=True)
     if not answer["answerable"]:
-        nearest = " · ".join(dict.fromkeys(_place(passage["filename"], passage["page"]) for passage in passages[:3]))
+        nearest = " · ".join(dict.fromkeys(_place(passage) for passage in passages[:3]))
         if nearest:
             console.print(f"  [dim]Nearest: {escape(printable(nearest))}[/dim]", highlight=False)
     if answer["degraded"] and answer["reason"]:
@@ -65,20 +65,21 @@ def show_evidence(console: Console, answer: AnswerRecord, passages: Sequence[Pas
 
 
 def _show_citation(console: Console, citation: CitationRecord) -> None:
-    place = escape(printable(_place(citation["filename"], citation["page"])))
+    place = escape(printable(_place(citation)))
     console.print(f"  [cyan]\\[{citation['marker']}][/cyan] [bold]{place}[/bold]", highlight=False)
     quote = " ".join(printable(citation["quote"]).split())
     console.print(Padding(Text(f"“{quote}”", style="dim"), (0, 0, 0, 6), expand=False))
 
 
-def _place(filename: str, page: int | None) -> str:
-    return filename if page is None else f"{filename}, page {page}"
+def _place(found: CitationRecord | PassageRecord) -> str:
+    page = found.get("page_label") or found["page"]
+    return found["filename"] if page is None else f"{found['filename']}, page {page}"
 
 
 def show_passages(console: Console, passages: Sequence[PassageRecord]) -> None:
     """Search results, best first: where each one stands, its score, its text."""
     for passage in passages:
-        place = escape(printable(_place(passage["filename"], passage["page"])))
+        place = escape(printable(_place(passage)))
         headings = escape(printable(" › ".join(passage["headings"])))
         console.print(f"[bold]{place}[/bold]  [dim]{passage['score']:.3f}  {headings}[/dim]", highlight=False)
         console.print(Padding(Text(printable(passage["text"]).strip()), (0, 0, 1, 2), expand=False))

@@ -45,6 +45,7 @@ class PassageRecord(TypedDict):
     chunk_id: str
     filename: str
     page: int | None
+    page_label: NotRequired[str | None]  # what the file itself calls it, where that is something else
     headings: list[str]
     start: int
     end: int
@@ -58,6 +59,7 @@ class CitationRecord(TypedDict):
     document_id: str
     filename: str
     page: int | None
+    page_label: NotRequired[str | None]  # what the file itself calls it, where that is something else
     start: int
     end: int
     quote: str

@@ -304,6 +304,13 @@ def test_search_prints_passages(server: FakeServer, capsys: pytest.CaptureFixtur
     assert printed.startswith("handbook.pdf, page 4  0.970  Observing › The dome\n  The dome closes at 15 m/s.")
 
 
+def test_a_page_is_called_as_its_file_calls_it(server: FakeServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """The fourth page of a file whose preface has Roman numerals is page iv."""
+    server.on("POST", "/search", {"passages": [PASSAGE | {"page_label": "iv"}]})
+    assert run("search", "dome") == 0
+    assert capsys.readouterr().out.startswith("handbook.pdf, page iv ")
+
+
 def test_documents_are_followed_until_they_are_ready(
     server: FakeServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

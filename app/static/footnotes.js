@@ -6,8 +6,14 @@ import { say } from "./i18n.js";
 const SEVERITY = ["supported", "partial", "unsupported"];
 
 /** Where a quote stands: "handbook.pdf, page 4". */
-export function placeOf({ filename, page }) {
-  return page ? `${filename}, ${say("page", page)}` : filename;
+export function placeOf(source) {
+  const page = pageOf(source);
+  return page ? `${source.filename}, ${page}` : source.filename;
+}
+
+/** "page 4", or "page iv" where the file calls it so; nothing where it has no pages. */
+export function pageOf({ page, page_label }) {
+  return page && say("page", page_label ?? page);
 }
 
 /** A card for each marker. `supportOf(citation)` is null as long as no sentence that leans on it has a verdict. */
@@ -34,11 +40,13 @@ export function worst(supports) {
   return supports.reduce((a, b) => (SEVERITY.indexOf(b) > SEVERITY.indexOf(a) ? b : a), supports[0] ?? null);
 }
 
-function cardHead(marker, { filename, page, headings }) {
+function cardHead(marker, source) {
+  const { filename, headings } = source;
+  const page = pageOf(source);
   const head = element("p", { className: "card-head" });
   if (marker !== null) head.append(element("span", { className: "card-number", textContent: marker }));
   head.append(quoted("span", filename, "card-file"));
-  if (page) head.append(element("span", { className: "card-page", textContent: say("page", page) }));
+  if (page) head.append(element("span", { className: "card-page", textContent: page }));
   if (headings?.length) head.append(quoted("span", headings.join(" › "), "card-page"));
   return head;
 }

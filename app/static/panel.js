@@ -2,6 +2,7 @@
 
 import { originalAddress, readText } from "./api.js";
 import { byId, element, languageOf, setLine } from "./dom.js";
+import { pageOf } from "./footnotes.js";
 import { say, sayError } from "./i18n.js";
 import { splitAround } from "./offsets.js";
 
@@ -30,7 +31,7 @@ export class SourcePanel {
     this.#cover(true);
     byId("panel-title").textContent = source.filename;
     byId("panel-title").focus({ preventScroll: true });
-    setLine(byId("panel-place"), source.page && say("page", source.page));
+    setLine(byId("panel-place"), pageOf(source));
     byId("panel-original").href = originalAddress(source.document_id);
     setLine(byId("panel-problem"), null);
     this.text.replaceChildren(element("p", { className: "waiting", textContent: say("loadingText") }));
