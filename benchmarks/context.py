@@ -16,7 +16,7 @@ from app.index.idset import IdSet
 from app.index.local import LocalIndex
 from app.index.protocol import IndexEntry
 from app.retrieval.fusion import fuse
-from app.retrieval.pipeline import DENSE_WEIGHT
+from app.retrieval.pipeline import CANDIDATES, DENSE_WEIGHT
 from app.types import indexed_text
 from benchmarks.server import Server
 
@@ -79,7 +79,7 @@ class ChunkIndex:
 
             def search(query: str, document: str | None) -> list[PageOf]:
                 allowed = IdSet(ranges.values() if document is None else [ranges[document]], everything=not document)
-                limit = self._settings.candidates
+                limit = CANDIDATES
                 dense = snapshot.search_dense(self._embedder.embed_queries([query])[0], limit, allowed)
                 lexical = snapshot.search_lexical(query, limit, allowed)
                 best = fuse(dense, lexical, DENSE_WEIGHT * self._embedder.coverage(query), self._settings.top_k)
