@@ -25,6 +25,13 @@ SERVER_SENT_EVENT: dict[str, Any] = {
         "required": ["data"],
     }
 }
+# Of routes that answer with a stream where they are asked to.
+OR_A_STREAM: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The whole of it; with `stream`, as server-sent events",
+        "content": {"text/event-stream": SERVER_SENT_EVENT},
+    }
+}
 _HEARTBEAT = b": keep-alive\n\n"
 _MOST_PARTS = 1000  # ahead of a client that does not read
 

@@ -142,6 +142,18 @@ class LastError(BaseModel):
     message: str
 
 
+class SizesOut(BaseModel):
+    """A collection's own sizes may be smaller than what OpenAI allows."""
+
+    max_chunk_size_tokens: int
+    chunk_overlap_tokens: int
+
+
+class ChunkingOut(BaseModel):
+    type: Literal["static"] = "static"
+    static: SizesOut
+
+
 class StoreFileOut(Listed):
     object: Literal["vector_store.file"] = "vector_store.file"
     created_at: int
@@ -150,7 +162,7 @@ class StoreFileOut(Listed):
     usage_bytes: int
     last_error: LastError | None
     attributes: dict[str, Attribute]
-    chunking_strategy: ChunkingStrategy
+    chunking_strategy: ChunkingOut
 
     @classmethod
     def of(cls, attachment: Attachment, store_id: str, default: Chunking) -> Self:
@@ -163,12 +175,8 @@ class StoreFileOut(Listed):
             usage_bytes=document.bytes if document else 0,
             last_error=_last_error(document) if attachment.status is AttachmentStatus.FAILED else None,
             attributes=attributes_of(document.metadata if document else {}),
-            # Not checked: a collection's own sizes may be smaller than what OpenAI allows.
-            chunking_strategy=ChunkingStrategy(
-                type="static",
-                static=StaticSizes.model_construct(
-                    max_chunk_size_tokens=chunking.tokens, chunk_overlap_tokens=chunking.overlap_tokens
-                ),
+            chunking_strategy=ChunkingOut(
+                static=SizesOut(max_chunk_size_tokens=chunking.tokens, chunk_overlap_tokens=chunking.overlap_tokens)
             ),
         )
 

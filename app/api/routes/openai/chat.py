@@ -21,7 +21,7 @@ from app.api.errors import NOT_FOUND, TOO_MANY, error_body
 from app.api.routes.openai.models import collection_of
 from app.api.schemas.answers import AnswerOut
 from app.api.schemas.openai_chat import ChatCompletionIn, split_question
-from app.api.streaming import event_stream, first_then_rest, unless_client_leaves
+from app.api.streaming import OR_A_STREAM, event_stream, first_then_rest, unless_client_leaves
 from app.errors import FootnoteError
 from app.types import Answer, Usage
 
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 router = APIRouter()
 
 
-@router.post("/chat/completions", response_model=None, responses={**NOT_FOUND, **TOO_MANY})
+@router.post("/chat/completions", response_model=None, responses={**NOT_FOUND, **TOO_MANY, **OR_A_STREAM})
 async def chat(body: ChatCompletionIn, request: Request, services: ServicesDep) -> Response:
     """An answer with its footnotes: markers in the text, spans in `annotations`, quotes in `citations`."""
     body.check()

@@ -25,7 +25,7 @@ from app.api.routes.openai.response_objects import ResponseObject, restored
 from app.api.schemas.openai_chat import split_question
 from app.api.schemas.openai_files import Deleted
 from app.api.schemas.openai_responses import FileSearchTool, ResponseIn
-from app.api.streaming import event_stream, first_then_rest, unless_client_leaves
+from app.api.streaming import OR_A_STREAM, event_stream, first_then_rest, unless_client_leaves
 from app.errors import FootnoteError, PreviousResponseNotFound, UnsupportedParameter
 from app.store import responses, vector_stores
 from app.store.answers import days_kept
@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 router = APIRouter()
 
 
-@router.post("/responses", response_model=None, responses={**NOT_FOUND, **TOO_MANY})
+@router.post("/responses", response_model=None, responses={**NOT_FOUND, **TOO_MANY, **OR_A_STREAM})
 async def respond(body: ResponseIn, request: Request, services: ServicesDep) -> Response:
     """An answer from the vector stores of `file_search`, or from the collection that the model's name picks.
 
