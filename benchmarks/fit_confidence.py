@@ -3,7 +3,7 @@
     python benchmarks/fit_confidence.py --spaced DATA/squad11_train --documents 2000 --kind few --kind joined \
         --strength 0.01 --report DATA/xquad_en
     python benchmarks/fit_confidence.py --cjk DATA/drcd_test --cjk DATA/cmrc2018_trial --documents 240 \
-        --report DATA/xquad_zh
+        --without near --without nearby --without first_nearby --report DATA/xquad_zh
 
 A set is two files, `NAME.docs.jsonl` (`doc_id`, `title`, `text`) and `NAME.qa.jsonl` (`question`, `doc_id`: the
 documents that answer), each possibly gzipped. Documents are drawn into collections of several sizes, every other one
@@ -261,6 +261,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, help="folder for what is kept of training sets")
     parser.add_argument("--documents", type=int, default=max(COLLECTION_SIZES), help="of each training set, at most")
     parser.add_argument("--kind", choices=KINDS, action="append", default=[], help="of collection; whole, unless told")
+    parser.add_argument("--without", choices=NAMES, action="append", default=[], help="feature to leave out")
     parser.add_argument("--strength", type=float, default=STRENGTH, help="scikit-learn's C")
     arguments = parser.parse_args()
     settings = Settings(_env_file=None)
@@ -274,8 +275,9 @@ def main() -> None:
         ]
         if asked:
             print(f"# {script}: {len(asked)} questions")
-            words = [name for name in NAMES if name not in OF_THE_EMBEDDER]
-            show(script, fit_signed(asked, NAMES, arguments.strength))
+            names = [name for name in NAMES if name not in arguments.without]
+            words = [name for name in names if name not in OF_THE_EMBEDDER]
+            show(script, fit_signed(asked, names, arguments.strength))
             show(f"{script}, words alone", fit_signed(asked, words, arguments.strength))
     for prefix in arguments.report:
         report(load(prefix, embedder, settings, 10**9), embedder)
