@@ -1,12 +1,17 @@
 """Fit the models of `app.answering.confidence`, and report how well they tell answerable questions from others.
 
-    python benchmarks/fit_confidence.py --spaced DATA/squad11_train --cjk DATA/drcd_test --cjk DATA/cmrc2018_trial \
-        --report DATA/xquad_en --report DATA/xquad_zh
+    python benchmarks/fit_confidence.py --spaced DATA/squad11_train --documents 2000 --kind few --kind joined \
+        --strength 0.01 --report DATA/xquad_en
+    python benchmarks/fit_confidence.py --cjk DATA/drcd_test --cjk DATA/cmrc2018_trial --documents 240 \
+        --without near --without nearby --without first_nearby --report DATA/xquad_zh
 
 A set is two files, `NAME.docs.jsonl` (`doc_id`, `title`, `text`) and `NAME.qa.jsonl` (`question`, `doc_id`: the
 documents that answer), each possibly gzipped. Documents are drawn into collections of several sizes, every other one
 with titles for file names, which are then indexed with every chunk; half of those that answer are left out of each
 index, and the questions of both halves are asked through the real search.
+
+Where a set cuts long texts into documents of a paragraph, each among dozens of neighbours, that is no collection that
+anybody has: `--kind few` takes up to eight documents of each title, `--kind joined` makes two to four neighbours one.
 
 With `--cache FOLDER` embeddings and features are kept there, so that a run can be interrupted, and sets be asked in
 processes of their own. It must be emptied when the features, the search or these numbers change. `--documents` bounds
@@ -20,6 +25,7 @@ import gzip
 import json
 import random
 import tempfile
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,9 +51,11 @@ from ingest.chunking import chunk
 from ingest.sections import Section, assemble
 
 COLLECTION_SIZES = {12: 20, 60: 8, 240: 4, 1000: 1}  # documents: how many such collections are drawn
+KINDS = ("whole", "few", "joined")  # of collections
+MOST_OF_A_TITLE, MOST_JOINED = 8, 4
 MOST_QUESTIONS = 400  # of one collection
 CANDIDATES, TOP_K = 60, 6
-STRENGTH = 0.1
+STRENGTH = 0.1  # of the ridge's inverse; 0.01 did best from one kind of collection to another in SQuAD
 OF_THE_EMBEDDER = ("dense", "dense_height", "agreement")
 # Which way a feature may speak; 0 is either way. The others speak for an answer.
 _SIGNS = {
@@ -84,11 +92,22 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def load(
-    prefix: Path, embedder: Embedder, settings: Settings, most_documents: int, cache: Path | None = None
+    prefix: Path,
+    embedder: Embedder,
+    settings: Settings,
+    most_documents: int,
+    cache: Path | None = None,
+    kind: str = "whole",
 ) -> DataSet:
-    """A set, or whole titles of it up to that many documents."""
+    """A set, or titles of it up to that many documents, as one of `KINDS`."""
     documents = read_lines(prefix.with_name(prefix.name + ".docs.jsonl"))
+    if kind == "few":
+        documents = few_of_a_title(documents)
     documents = draw(documents, most_documents, random.Random(1))
+    now_in = {document["doc_id"]: document["doc_id"] for document in documents}
+    if kind == "joined":
+        documents, now_in = joined(documents)
+    name = prefix.name if kind == "whole" else f"{prefix.name}-{kind}"
     pieces = []
     for document in documents:
         text, spans = assemble([Section(document["text"])])
@@ -97,39 +116,69 @@ def load(
     titles = {document["doc_id"]: document["title"] for document in documents}
     plain, titled = (
         kept(
-            cache and cache / f"{prefix.name}-{len(titles)}-{kind}.npy",
+            cache and cache / f"{name}-{len(titles)}-{under}.npy",
             lambda named=named: embedder.embed_documents([_indexed(named.get(k, ""), text) for k, text in pieces]),
         ).astype(np.float16)
-        for kind, named in (("plain", {}), ("titled", titles))
+        for under, named in (("plain", {}), ("titled", titles))
     )
     chunks: dict[str, list[Chunked]] = {key: [] for key in titles}
     for (key, text), *embeddings in zip(pieces, plain, titled, strict=True):
         chunks[key].append(Chunked(key, text, *embeddings))
     questions = read_lines(prefix.with_name(prefix.name + ".qa.jsonl"))
-    return DataSet(
-        prefix.name,
-        titles,
-        chunks,
-        [q for q in questions if all(document in chunks for document in q["doc_id"])],
-    )
+    answered = [
+        {**q, "doc_id": sorted({now_in[document] for document in q["doc_id"]})}
+        for q in questions
+        if now_in.keys() >= set(q["doc_id"])
+    ]
+    return DataSet(name, titles, chunks, answered)
 
 
 def _indexed(title: str, text: str) -> str:
     return indexed_text(title, (), "", text)
 
 
+def by_title(documents: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    titles: dict[str, list[dict[str, Any]]] = {}
+    for document in documents:
+        titles.setdefault(document["title"], []).append(document)
+    return titles
+
+
+def few_of_a_title(documents: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One to eight documents of each title, at random."""
+    chance = random.Random(11)
+    titles = by_title(documents)
+    return [
+        document
+        for title in sorted(titles)
+        for document in chance.sample(titles[title], min(len(titles[title]), chance.randint(1, MOST_OF_A_TITLE)))
+    ]
+
+
+def joined(documents: Iterable[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Two to four neighbours of a title as one document, and the document that each has gone into."""
+    made, now_in = [], {}
+    for title, parts in by_title(documents).items():
+        chance = random.Random(zlib.crc32(title.encode()))
+        while parts:
+            many = chance.randint(2, MOST_JOINED)
+            together, parts = parts[:many], parts[many:]
+            key = together[0]["doc_id"]
+            made.append({"doc_id": key, "title": title, "text": "\n\n".join(part["text"] for part in together)})
+            now_in |= {part["doc_id"]: key for part in together}
+    return made, now_in
+
+
 def draw(documents: list[dict[str, Any]], size: int, chance: random.Random) -> list[dict[str, Any]]:
     """Documents of randomly chosen titles: neighbours on one subject make a question hard to refuse."""
-    by_title: dict[str, list[dict[str, Any]]] = {}
-    for document in documents:
-        by_title.setdefault(document["title"], []).append(document)
-    titles = sorted(by_title)
+    of_title = by_title(documents)
+    titles = sorted(of_title)
     chance.shuffle(titles)
     drawn: list[dict[str, Any]] = []
     for title in titles:
         if len(drawn) >= size:
             break
-        drawn += by_title[title]
+        drawn += of_title[title]
     return drawn[:size]
 
 
@@ -186,12 +235,12 @@ def half_left_out(data: DataSet, size: int, seed: int, embedder: Embedder) -> li
     return ask(data, drawn - left_out, questions[:MOST_QUESTIONS], embedder, named=seed % 2 == 0)
 
 
-def fit_signed(asked: Sequence[Asked], names: Sequence[str]) -> Model:
+def fit_signed(asked: Sequence[Asked], names: Sequence[str], strength: float) -> Model:
     """A feature whose weight would have the wrong sign is noise here and would be harm elsewhere: it is left out."""
     values, truths = table(asked)
     names = list(names)
     while True:
-        model = refit(values, truths, strength=STRENGTH, names=names)
+        model = refit(values, truths, strength=strength, names=names)
         effects = {
             name: model.weights[name] * _SIGNS.get(name, 1) * values[:, NAMES.index(name)].std()
             for name in names
@@ -211,6 +260,9 @@ def main() -> None:
     parser.add_argument("--report", type=Path, action="append", default=[], help="set to report on")
     parser.add_argument("--cache", type=Path, help="folder for what is kept of training sets")
     parser.add_argument("--documents", type=int, default=max(COLLECTION_SIZES), help="of each training set, at most")
+    parser.add_argument("--kind", choices=KINDS, action="append", default=[], help="of collection; whole, unless told")
+    parser.add_argument("--without", choices=NAMES, action="append", default=[], help="feature to leave out")
+    parser.add_argument("--strength", type=float, default=STRENGTH, help="scikit-learn's C")
     arguments = parser.parse_args()
     settings = Settings(_env_file=None)
     embedder = load_embedder(settings.embedding_model, device="auto", batch_size=settings.embedding_batch_size)
@@ -218,12 +270,15 @@ def main() -> None:
         asked = [
             one
             for prefix in prefixes
-            for one in training(prefix, embedder, settings, arguments.documents, arguments.cache)
+            for kind in arguments.kind or KINDS[:1]
+            for one in training(prefix, embedder, settings, arguments.documents, arguments.cache, kind)
         ]
         if asked:
             print(f"# {script}: {len(asked)} questions")
-            show(script, fit_signed(asked, NAMES))
-            show(f"{script}, words alone", fit_signed(asked, [name for name in NAMES if name not in OF_THE_EMBEDDER]))
+            names = [name for name in NAMES if name not in arguments.without]
+            words = [name for name in names if name not in OF_THE_EMBEDDER]
+            show(script, fit_signed(asked, names, arguments.strength))
+            show(f"{script}, words alone", fit_signed(asked, words, arguments.strength))
     for prefix in arguments.report:
         report(load(prefix, embedder, settings, 10**9), embedder)
 
@@ -235,14 +290,14 @@ def show(name: str, model: Model) -> None:
 
 
 def training(
-    prefix: Path, embedder: Embedder, settings: Settings, most_documents: int, cache: Path | None
+    prefix: Path, embedder: Embedder, settings: Settings, most_documents: int, cache: Path | None, kind: str
 ) -> list[Asked]:
     """Questions of collections of all sizes."""
-    data = load(prefix, embedder, settings, most_documents, cache)
+    data = load(prefix, embedder, settings, most_documents, cache, kind)
     asked = []
     for size, times in COLLECTION_SIZES.items():
         for seed in range(times if size <= len(data.titles) else 0):
-            path = cache and cache / f"{prefix.name}-{len(data.titles)}-{size}-{seed}.npy"
+            path = cache and cache / f"{data.name}-{len(data.titles)}-{size}-{seed}.npy"
             rows = kept(
                 path, lambda size=size, seed=seed: np.column_stack(table(half_left_out(data, size, seed, embedder)))
             )

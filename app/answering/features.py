@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, fields
 from itertools import pairwise
@@ -18,7 +19,8 @@ from app.index.analysis import analyse
 from app.retrieval.pipeline import Legs
 from app.types import Passage
 
-_PHRASE_PASSAGES = 3
+_CLOSELY_READ = 3  # passages
+_NEAR_TERMS, _NEARBY_TERMS = 25, 50  # a long sentence, and two or three
 _RUNNERS_UP = 5
 _ASKS_WHEN = re.compile(
     r"\bwhen\b|\b(?:what|which) (?:year|date|month|day|century|decade)\b|哪一?[年天日月]|何[时時年]|年份"
@@ -59,6 +61,11 @@ class Features:
     best_sentence: float  # share that the sentence with the most holds
     adjacent_sentences: float  # share that the best two neighbouring sentences hold
     adjacent_words: float  # the same, every word counting alike whatever its rarity
+    near: (
+        float  # share that stands within 25 terms of one of the first three passages: sentences may be lines of a chat
+    )
+    nearby: float  # the same within 50 terms
+    first_nearby: float  # the same in the first passage
     held: float  # logarithm of the worth that the best document holds
     lacking: float  # logarithm of the worth that it lacks
     rarest_missing: float  # worth of the rarest term that it lacks, by that of a term in no document
@@ -94,6 +101,8 @@ def features(question: str, evidence: Evidence, coverage: float, legs: Legs) -> 
     best, share, next_share = _best_document(worth, passages, evidence)
     missing = [value for term, value in worth.items() if term not in best]
     pair, adjacent = _best_neighbours(worth, evidence)
+    texts = [analyse(passage.text) for passage in evidence.passages[:_CLOSELY_READ]]
+    nearby = [_within(_NEARBY_TERMS, worth, terms) for terms in texts]
     sentences = " ".join(evidence.text(sentence) for sentence in pair)
     names = {term: rarity[term] for term in _names(question) if term in rarity}
     known = {term for term in words if legs.frequencies.holding.get(term, 0)} or passages[0]
@@ -110,6 +119,9 @@ def features(question: str, evidence: Evidence, coverage: float, legs: Legs) -> 
         best_sentence=max((recall(worth, sentence.terms) for sentence in evidence.sentences), default=0.0),
         adjacent_sentences=adjacent,
         adjacent_words=_best_neighbours(words, evidence)[1],
+        near=max(_within(_NEAR_TERMS, worth, terms) for terms in texts),
+        nearby=max(nearby),
+        first_nearby=nearby[0],
         held=math.log1p(share * total),
         lacking=math.log1p((1 - share) * total),
         rarest_missing=max(missing, default=0.0) / _rarity_of(0, _chunks(evidence, legs)),
@@ -196,6 +208,25 @@ def _best_neighbours(wanted: Mapping[str, float], evidence: Evidence) -> tuple[S
     return best
 
 
+def _within(span: int, worth: Mapping[str, float], terms: Sequence[str]) -> float:
+    """The largest share of the worth that stands within `span` terms of each other."""
+    total = sum(worth.values())
+    places = [place for place, term in enumerate(terms) if term in worth]
+    best = held = 0.0
+    inside: Counter[str] = Counter()
+    first = 0
+    for place in places:
+        held += 0.0 if inside[terms[place]] else worth[terms[place]]
+        inside[terms[place]] += 1
+        while places[first] <= place - span:
+            leaving = terms[places[first]]
+            inside[leaving] -= 1
+            held -= 0.0 if inside[leaving] else worth[leaving]
+            first += 1
+        best = max(best, held)
+    return min(1.0, best / total) if total else 0.0
+
+
 def _names(question: str) -> list[str]:
     """Terms of names and numbers. The first word has a capital whatever it is; in Chinese a Latin word is a name."""
     words = [match.group() for match in NAME.finditer(question)]
@@ -214,7 +245,7 @@ def _missing(wanted: Mapping[str, float], held: Set[str]) -> float:
 def _phrases(question: str, worth: Mapping[str, float], evidence: Evidence, sentences: str) -> float:
     if has_cjk(question):
         runs = set(_runs(question))
-        texts = [_joined(passage.text) for passage in evidence.passages[:_PHRASE_PASSAGES]]
+        texts = [_joined(passage.text) for passage in evidence.passages[:_CLOSELY_READ]]
         return max(sum(run in text for run in runs) for text in texts) / len(runs) if runs else 0.0
     terms = analyse(question)
     pairs = {pair: math.sqrt(worth[pair[0]] * worth[pair[1]]) for pair in pairwise(terms)}

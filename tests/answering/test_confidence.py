@@ -131,6 +131,18 @@ def test_words_side_by_side() -> None:
     assert features_of("黑豹队的防守", passage(CHINESE)).phrases == 1.0
 
 
+def test_words_near_each_other() -> None:
+    """Words of the question count where they stand together, in one passage and over the ends of sentences."""
+    question, filler = "Who tuned the piano for Ada?", "Nothing else was heard of. "
+    together = features_of(question, passage(f"{filler * 12}Ada: the piano is out of tune.\nBo: I tuned it."))
+    apart = features_of(question, passage(f"Ada came. {filler * 12}They tuned the piano."))
+    assert together.near > apart.nearby
+    not_far = features_of(question, passage(f"Ada came. {filler * 5}They tuned the piano."))
+    assert not_far.first_nearby > not_far.near
+    elsewhere = features_of(question, passage(BRIDGE), passage("Ada tuned the piano.", number=2))
+    assert elsewhere.nearby > elsewhere.first_nearby
+
+
 def test_an_explanation_adds_up() -> None:
     """The confidence can be recomputed from the features and weights that `explain` shows."""
     found = retrieval(QUESTION, passage(PANTHERS), passage(BRIDGE, number=2))
