@@ -83,7 +83,7 @@ def run(data: Path, *, quick: bool) -> Result:
         else:
             missing = None
             ways.append(_Way("LiteLLM", proxy.port, "/v1/chat/completions", ways[0].ask, proxy.pid))
-        clients, seconds = (8, 4.0) if quick else (64, 16.0)
+        clients, seconds = (8, 4.0) if quick else (64, 12.0)
         seeds = itertools.count(1000)
         rounds = 1 if quick else _ROUNDS
         phases = [_stream(way, engine, seeds, clients, seconds) for _ in range(rounds) for way in ways]

@@ -132,8 +132,7 @@ class Answerer:
             is_judged=self._second_opinion is not None,
         )
         draft.strategy, draft.spent = gathered.strategy, spent + gathered.usage
-        # Half an answer is an answer: the part that is answered best counts.
-        draft.confidence = max([draft.confidence, *gathered.confidences.values()])
+        draft.of_parts = gathered.confidences.values()
         draft.timings.update(timings)
         yield Sources(retrieval.sources)
         task = _task(request, collection, draft.evidence, retrieval.joined)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
+from functools import cached_property
 from typing import Any
 
 from app.answering.abstention import abstains, abstention
 from app.answering.checked_text import CheckedText
 from app.answering.citations import cited_sentences
-from app.answering.confidence import judge
+from app.answering.confidence import Judgement, judge
 from app.answering.events import Delta, Event
 from app.answering.evidence import read_passages
 from app.answering.generation import Completion
@@ -44,11 +45,11 @@ class Draft:
         self._retrieval = retrieval
         self._conversation_id = conversation_id
         self.timings: dict[str, float] = dict(retrieval.timings_ms)
-        with timed("verify", self.timings):
-            found = read_passages(retrieval.passages)
-            self._judgement = judge(query, found, retrieval, collection)
-            self.evidence = read_passages(retrieval.sources) if retrieval.joined else found
-        self.confidence = self._judgement.confidence
+        self._query = query
+        self._collection = collection
+        self._found = read_passages(retrieval.passages)
+        self.evidence = read_passages(retrieval.sources) if retrieval.joined else self._found
+        self.of_parts: Iterable[float] = ()  # of a compound question: the confidence in each
         self.begin(Mode.EXTRACT, None)
         unsupported = Unsupported(collection.setting("unsupported", Unsupported.KEEP))
         self.checked = CheckedText(self.evidence, unsupported, self.timings, is_judged=is_judged)
@@ -57,6 +58,17 @@ class Draft:
         self._degraded = False
         self.strategy = Strategy.SINGLE
         self.spent = Usage()  # before the answer itself: on rewriting, on planning
+
+    @cached_property
+    def _judgement(self) -> Judgement:
+        # Not before it is needed: where a language model answers, that is when it has done so.
+        with timed("verify", self.timings):
+            return judge(self._query, self._found, self._retrieval, self._collection)
+
+    @property
+    def confidence(self) -> float:
+        """Half an answer is an answer: the part that is answered best counts."""
+        return max([self._judgement.confidence, *self.of_parts])
 
     def begin(self, mode: Mode, model: str | None) -> None:
         """A generator takes over; its `Completion` will tell the model's real name."""

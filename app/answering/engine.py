@@ -8,8 +8,8 @@ import logging
 import random
 import re
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -27,6 +27,7 @@ _MODELS_SECONDS = 60.0  # how long the list of models is believed
 _STALE_MODELS_SECONDS = 5.0  # … where there is an older one, and no newer one can be had
 _MOST_RETRIES = 2
 _FIRST_PAUSE_SECONDS = 0.1  # before a retry, doubled each time, ± half: those who failed together come back apart
+_END_SECONDS = 0.1  # for what comes behind `[DONE]`, which is nothing
 _SIDE_CALL_SECONDS = 5.0  # for /v1/models and /tokenize, which answer at once or not at all
 _TOO_LONG = re.compile(r"context|too long|longer than|model length|max_model_len", re.IGNORECASE)
 
@@ -231,9 +232,11 @@ class Engine:
                     if response.status_code in (429, 503):
                         self._on_busy()
                     raise _rejection(response)
-                async with aclosing(read_stream(response.aiter_bytes())) as events:
+                received = response.aiter_bytes()
+                async with aclosing(read_stream(received)) as events:
                     async for event in events:
                         yield event
+                await _read_out(received)
         except ErrorInStream as error:
             # vLLM looks at some parameters once its headers are sent: what it says of them is no failure of its own.
             raise _refusal(error.status, error.reported) or error from None
@@ -253,6 +256,14 @@ class Engine:
         if not isinstance(answer, dict):
             raise _rejection(response)
         return answer
+
+
+async def _read_out(received: AsyncIterator[bytes]) -> None:
+    """The end of the body behind `[DONE]`, without which the connection could not be used again."""
+    with suppress(TimeoutError, httpx.HTTPError):
+        async with asyncio.timeout(_END_SECONDS):
+            async for _ in received:
+                pass
 
 
 def _encode(body: Mapping[str, Any]) -> bytes:

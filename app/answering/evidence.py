@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from app.answering.verification.source import Source
 from app.index.analysis import analyse
@@ -28,14 +29,31 @@ class EvidenceSentence:
     terms: Counter[str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Evidence:
-    """The passages of one request, their sentences, and the terms of each passage."""
+    """The passages of one request, their sentences, and the terms of each passage.
+
+    Read when they are first asked for: a language model can begin before.
+    """
 
     passages: tuple[Passage, ...]
-    sentences: tuple[EvidenceSentence, ...]
-    terms: tuple[frozenset[str], ...]  # by passage
     _sources: dict[int, Source] = field(default_factory=dict, compare=False, repr=False)
+
+    @cached_property
+    def sentences(self) -> tuple[EvidenceSentence, ...]:
+        return tuple(
+            EvidenceSentence(position, start, end, Counter(analyse(passage.text[start:end])))
+            for position, passage in enumerate(self.passages)
+            for start, end in _pieces(passage.text)
+        )
+
+    @cached_property
+    def terms(self) -> tuple[frozenset[str], ...]:
+        """By passage."""
+        terms: list[set[str]] = [set() for _ in self.passages]
+        for sentence in self.sentences:
+            terms[sentence.passage].update(sentence.terms)
+        return tuple(map(frozenset, terms))
 
     def text(self, sentence: EvidenceSentence) -> str:
         return self.passages[sentence.passage].text[sentence.start : sentence.end]
@@ -51,16 +69,8 @@ class Evidence:
 
 
 def read_passages(passages: Sequence[Passage]) -> Evidence:
-    """Cut passages into sentences and analyse them."""
-    sentences = tuple(
-        EvidenceSentence(position, start, end, Counter(analyse(passage.text[start:end])))
-        for position, passage in enumerate(passages)
-        for start, end in _pieces(passage.text)
-    )
-    terms: list[set[str]] = [set() for _ in passages]
-    for sentence in sentences:
-        terms[sentence.passage].update(sentence.terms)
-    return Evidence(tuple(passages), sentences, tuple(map(frozenset, terms)))
+    """Passages as evidence."""
+    return Evidence(tuple(passages))
 
 
 def _pieces(text: str) -> Iterator[tuple[int, int]]:

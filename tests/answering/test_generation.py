@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
+import json
+from contextlib import aclosing, suppress
 from typing import Any
 
 import httpx
@@ -14,7 +15,7 @@ from app.answering.generation import Completion, Task
 from app.answering.openai_generator import OpenAIGenerator
 from app.errors import GenerationFailed, GenerationInterrupted, InvalidRequest, ModelNotFound
 from app.types import Passage, Sampling, Usage
-from tests.answering.samples import make_generator
+from tests.answering.samples import make_generator, make_settings
 from tests.fake_engine import DONE, RESET, STALL, FakeEngine, Reply, answer, broken, delta, event, refusal, usage, words
 
 pytestmark = pytest.mark.anyio
@@ -239,3 +240,43 @@ async def test_closing_frees_the_engine(engine: FakeEngine, client: httpx.AsyncC
     async with aclosing(make_generator(engine, client).generate(task(passages), {})) as parts:
         assert await anext(parts) == "It "
     await asyncio.to_thread(engine.wait_for, lambda: engine.left == 1 and engine.open == 0)
+
+
+async def test_one_connection_serves_many_answers(client: httpx.AsyncClient, passages: list[Passage]) -> None:
+    """A stream is read to its very end, so that the next answer need not connect again."""
+    connections = 0
+    chunks = [*words(TEXT), delta(finish="stop"), DONE]
+    stream = b"".join(f"{len(chunk):x}\r\n".encode() + chunk + b"\r\n" for chunk in chunks) + b"0\r\n\r\n"
+    head = b"HTTP/1.1 200 -\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+    models = json.dumps({"data": [{"id": "fake", "max_model_len": 4096}]}).encode()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        with suppress(asyncio.IncompleteReadError):
+            while True:
+                request = (await reader.readuntil(b"\r\n\r\n")).lower()
+                if request.startswith(b"get"):
+                    writer.write(b"HTTP/1.1 200 -\r\nContent-Length: %d\r\n\r\n" % len(models) + models)
+                else:
+                    await reader.readexactly(int(request.partition(b"content-length: ")[2].split()[0]))
+                    writer.write(head + stream)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        generator = OpenAIGenerator(client, make_settings(llm_base_url=url))
+        for _ in range(3):
+            assert (await collect(generator, task(passages)))[0] == TEXT
+        assert connections == 1
+        await client.aclose()
+
+
+async def test_an_answer_ends_where_it_says_so(
+    engine: FakeEngine, client: httpx.AsyncClient, passages: list[Passage]
+) -> None:
+    """A server that leaves the body open behind `[DONE]` is not waited for."""
+    engine.script(Reply([*words(TEXT), delta(finish="stop"), DONE, STALL]))
+    assert (await collect(make_generator(engine, client), task(passages)))[0] == TEXT
+    await asyncio.to_thread(engine.wait_for, lambda: engine.open == 0)
