@@ -128,7 +128,7 @@ def _accept(core: Core, path: Path, collection: str, password: str | None) -> Ac
 
 
 def _share_freed_memory() -> None:
-    """glibc gives threads heaps of their own, and no other thread uses what one has freed: MiB for every thousand files."""
+    """glibc gives threads heaps of their own, and what one has freed no other uses: MiB for every thousand files."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:  # musl has none
         mallopt(_M_ARENA_MAX, _MOST_HEAPS)
