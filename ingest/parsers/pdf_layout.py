@@ -151,7 +151,7 @@ def _in_columns(band: list[Line], gutter: float, ordered: bool) -> tuple[list[Li
         return [], band, []
     # Else the look of the lines tells: columns go from the first stretch of running text on both sides to the last.
     stretches = _stretches(band)
-    prose = [at for at, stretch in enumerate(stretches) if all(map(_is_prose, _sides(stretch, gutter)))]
+    prose = [at for at, stretch in enumerate(stretches) if _is_running_text(stretch, gutter, ordered)]
     if not prose:
         return [], [], band
     parts = stretches[: prose[0]], stretches[prose[0] : prose[-1] + 1], stretches[prose[-1] + 1 :]
@@ -184,6 +184,14 @@ def _are_columns(band: Sequence[Line], gutter: float) -> bool:
     return _is_prose(left) or _is_prose(right) or (switches == 1 and min(len(left), len(right)) >= _MIN_COLUMN_LINES)
 
 
+def _is_running_text(stretch: Sequence[Line], gutter: float, ordered: bool) -> bool:
+    """Whether both sides are prose; or were written one after the other, in lines too long for cells."""
+    sides = _sides(stretch, gutter)
+    if all(map(_is_prose, sides)):
+        return True
+    return ordered and _are_columns(stretch, gutter) and all(map(_has_long_lines, sides))
+
+
 def _below(left: Sequence[Line], right: Sequence[Line]) -> list[Line]:
     """The last lines on the left if they come after the right column: a short heading under both, not across them."""
     end = max(line.order for line in right)
@@ -195,12 +203,17 @@ def _below(left: Sequence[Line], right: Sequence[Line]) -> list[Line]:
 
 def _is_prose(lines: Sequence[Line]) -> bool:
     """Whether most lines fill their column, as those of running text do."""
-    if len(lines) < _MIN_COLUMN_LINES or median(display_width(line.text) for line in lines) < _PROSE_COLUMNS:
+    if not _has_long_lines(lines):
         return False
     left, right = min(line.x0 for line in lines), max(line.x1 for line in lines)
     full = sum(1 for line in lines if line.x1 - line.x0 >= _PROSE_FILL * (right - left))
     letters = sum(1 for line in lines for character in line.text if character.isalpha())
     return full >= 0.6 * len(lines) and letters >= 0.6 * sum(len(line.text) for line in lines)
+
+
+def _has_long_lines(lines: Sequence[Line]) -> bool:
+    enough = len(lines) >= _MIN_COLUMN_LINES
+    return enough and median(display_width(line.text) for line in lines) >= _PROSE_COLUMNS
 
 
 def _region_blocks(lines: Sequence[Line], page: PageLines) -> Iterator[Text | Table]:

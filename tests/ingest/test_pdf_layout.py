@@ -44,6 +44,28 @@ def text_of(parsed: Parsed) -> str:
     return assemble(parsed.sections)[0]
 
 
+def test_columns_below_a_table(read) -> None:  # type: ignore[no-untyped-def]
+    """A table over the left column does not make cells of columns whose justified lines have wide gaps."""
+
+    def draw(canvas: Canvas) -> None:
+        write(canvas, ["Leave of each grade"], size=14)
+        for at, row in enumerate([("Grade", "Days"), ("Junior", "15"), ("Senior", "20"), ("Chief", "25")]):
+            write(canvas, [row[0]], y=730 - 14 * at)
+            write(canvas, [row[1]], x=130, y=730 - 14 * at)
+        for lines, x in ((LEFT, 72), (RIGHT, 320)):
+            for at, line in enumerate(lines * 2):
+                half = len(line) // 2 if at % 3 == 1 else len(line)  # each half a line of its own
+                write(canvas, [line[:half]], x=x, y=650 - 14 * at)
+                write(canvas, [line[half:]], x=x + 125, y=650 - 14 * at)
+        write(canvas, ["1 A note below the left column"], y=480, size=8)
+
+    text = text_of(read(drawn(draw)))
+    table, columns = text.split("Chief | 25")
+    assert "Junior | 15\nSenior | 20\n" in table
+    assert columns.rindex("running text") < columns.index("at the top of")
+    assert "|" not in columns
+
+
 @pytest.mark.parametrize("row_by_row", [False, True], ids=["column by column", "row by row"])
 def test_columns(read, row_by_row: bool) -> None:  # type: ignore[no-untyped-def]
     """Columns are read one after the other, in whatever order the file draws their lines."""
