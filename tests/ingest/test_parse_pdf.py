@@ -148,7 +148,8 @@ def test_vertical_japanese_in_a_font_that_is_not_there(read) -> None:  # type: i
     ]
     parsed = read(vertical(columns))
     assert "".join(parsed.sections[0].text.split()) == "".join(columns)
-    assert "pdfminer.six" in parsed.warnings[0]
+    # A system with Chinese or Japanese fonts lends PDFium one, by which it knows the letters itself.
+    assert all("pdfminer.six" in warning for warning in parsed.warnings)
 
 
 def vertical(columns: Sequence[str]) -> bytes:
