@@ -49,7 +49,7 @@ def producers(language: str) -> dict[str, Callable[[Sequence[Page]], bytes]]:
 def _as_html(pages: Sequence[Page], language: str, *, columns: int = 1) -> str:
     style = (
         "@page { size: A4; margin: 18mm } body { font: 10pt serif; text-align: justify; hyphens: auto }"
-        f".columns {{ columns: {columns} }} .note {{ margin-top: 12pt }}"
+        f".columns {{ columns: {columns} }}"
     )
     body = "".join(_page_as_html(page, is_last=page is pages[-1]) for page in pages)
     return (
@@ -64,7 +64,7 @@ def _page_as_html(page: Page, *, is_last: bool) -> str:
     after = "" if is_last else "; page-break-after: always"
     return (
         f'<h2>{html.escape(page.title)}</h2>{table}<div class="columns">{text}</div>'
-        f'<p class="note" style="font-size: 8pt{after}">{html.escape(page.note)}</p>'
+        f'<p style="font-size: 8pt; margin-top: 12pt{after}">{html.escape(page.note)}</p>'
     )
 
 

@@ -61,9 +61,7 @@ class Features:
     best_sentence: float  # share that the sentence with the most holds
     adjacent_sentences: float  # share that the best two neighbouring sentences hold
     adjacent_words: float  # the same, every word counting alike whatever its rarity
-    near: (
-        float  # share that stands within 25 terms of one of the first three passages: sentences may be lines of a chat
-    )
+    near: float  # share that stands within 25 terms, in one of the first three passages, whatever its sentences are
     nearby: float  # the same within 50 terms
     first_nearby: float  # the same in the first passage
     held: float  # logarithm of the worth that the best document holds

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 from typing import Any
 
 from app.cores import available_cores
-from app.embedding.models import bfloat16_helps, pick_device, source_of
+from app.embedding.models import bfloat16_helps, pick_device, prepare_torch, source_of
 from app.embedding.traced import torch_threads
 from app.errors import ConfigurationError
 
@@ -21,7 +20,7 @@ _MOST_TOKENS = 512
 def load_cross_encoder(name: str, device: str, *, kind: str) -> Any:
     """The model of that path or name on a hub: seconds. Raises `ConfigurationError`, which calls it by its kind."""
     source = source_of(name)
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    prepare_torch()
     import torch
     from sentence_transformers import CrossEncoder
 

@@ -159,7 +159,8 @@ def source_of(name: str) -> str:
     return name
 
 
-def _load(source: str, device: str) -> Any:
+def prepare_torch() -> None:
+    """What torch and its libraries read when they are imported, so whichever model loads first must have called it."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     # By default OpenMP's threads spin for milliseconds behind every pass, and take the cores from the rest of us. So
     # few rounds keep a single query as quick (5 ms; without any it takes 10), and eight together cost a quarter less.
@@ -168,6 +169,10 @@ def _load(source: str, device: str) -> Any:
     # so many sizes that this came to 800 MB. So many hold those of queries, and keep memory flat.
     for cache in ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY"):
         os.environ.setdefault(cache, _KEPT_MULTIPLICATIONS)
+
+
+def _load(source: str, device: str) -> Any:
+    prepare_torch()
     # Seconds of imports, which commands that embed nothing must not pay.
     import torch
     from sentence_transformers import SentenceTransformer
