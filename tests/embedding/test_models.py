@@ -148,6 +148,21 @@ def test_one_graph_embeds_texts_of_every_length(bundled: SentenceTransformerEmbe
             assert np.allclose(np.linalg.norm(found, axis=1), 1.0, atol=1e-5)
 
 
+def test_a_graph_without_packed_weights_embeds_the_same(
+    bundled: SentenceTransformerEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where torch cannot hold weights in oneDNN's order, the graph has them as they are; the model keeps its own."""
+    monkeypatch.setattr(traced, "_MULTIPLY", "def multiply(rows: Tensor): return torch.ops.mkldnn.no_such_thing(rows)")
+    plain = SentenceTransformerEmbedder(bundled.name, device="cpu")
+    assert plain._traced is not None
+    assert "_linear_pointwise" not in str(plain._traced._graph.inlined_graph)
+    is_packed = "_linear_pointwise" in str(bundled._traced and bundled._traced._graph.inlined_graph)
+    assert is_packed == (str(bundled._model.dtype) == "torch.bfloat16")
+    queries = ["Who?", "When did the dome close, and who closed it?"]
+    assert np.allclose(plain.embed_queries(queries), bundled.embed_queries(queries), atol=1e-2)
+    assert not [module for module in bundled._model.modules() if type(module).__name__ == "Packed"]
+
+
 def test_a_model_that_is_another_in_a_graph_is_used_as_it_is(
     transformer: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
