@@ -98,7 +98,8 @@ def create_app(
     app = FastAPI(title="Footnote", version=version("footnote"), description=_DESCRIPTION, lifespan=lifespan)
     errors.install(app)
     talk = (ask, explain, conversations, feedback, insights)
-    for module in (documents, versions, chunks, search, *talk, collections, openai, health):
+    # Routes are tried in their order: first those that should be quick.
+    for module in (search, *talk, openai, documents, versions, chunks, collections, health):
         app.include_router(module.router, responses=errors.RESPONSES)
     page.install(app)
     keys = Keys(core.database, settings.api_keys)

@@ -3,8 +3,8 @@
 A query is so short that half its time goes into Python; and each of the hundreds of operations takes Python's lock
 again, for which it waits behind every other thread of a busy process. A graph takes it once.
 
-In bfloat16, oneDNN multiplies by weights that it has first put in an order of its own: with every pass, unless the graph
-holds them in that order. That is a quarter of a query's time.
+In bfloat16, oneDNN multiplies by weights that it has first put in an order of its own: with every pass, unless the
+graph holds them in that order. That is a quarter of a query's time.
 """
 
 from __future__ import annotations

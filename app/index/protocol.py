@@ -53,6 +53,11 @@ class IndexSnapshot(Protocol):
     def search_dense(self, query: npt.NDArray[np.float32], limit: int, allowed: IdSet) -> list[Hit]:
         """The nearest chunks among `allowed`, best first. `query` has shape (dimension,) and unit length."""
 
+    def search_dense_together(
+        self, queries: npt.NDArray[np.float32], limit: int, allowed: IdSet
+    ) -> Sequence[Sequence[Hit]]:
+        """The same for each of many queries, shape (queries, dimension)."""
+
     def search_lexical(self, query: str, limit: int, allowed: IdSet) -> list[Hit]:
         """The best chunks by BM25 among `allowed`, best first."""
 

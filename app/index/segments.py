@@ -9,7 +9,7 @@ vector, ids ascending. FAISS knows a vector by its row, so a set of ids is a bit
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -18,6 +18,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
+from app.cores import available_cores
 from app.errors import IndexDamaged
 from app.index.durable import FileIdentity, FileRecord, Verifier, write_durably
 from app.index.idset import Change, IdSet
@@ -28,15 +29,18 @@ Mask = npt.NDArray[np.bool_]
 Vectors = npt.NDArray[np.float16]
 Scores = npt.NDArray[np.float32]
 
-# OpenMP keeps the number per calling thread. One query over one segment has nothing to share out, and searches of
-# many callers already fill the cores.
-_FAISS_THREADS = 1
-
 # Measured at 100,000 and 1,000,000 rows (docs/decisions/0010): recall@10 of 0.99, with twice √rows clusters.
 _PROBED_CLUSTERS = 96
 # A filter that keeps a subject may keep its rows in clusters far from the query: below this share, all are searched.
 _NARROW_SHARE = 0.3
 _CANDIDATES = 2  # times as many as are wanted are scored exactly
+
+
+class Found(NamedTuple):
+    """What a segment has for a query."""
+
+    ids: Ids
+    scores: Scores  # cosines
 
 
 class Selection(NamedTuple):
@@ -89,14 +93,16 @@ class Segment(ABC):
         """A selection of the masked rows; None for all."""
 
     @abstractmethod
-    def search(self, query: Scores, limit: int, selection: Selection) -> tuple[Ids, Scores]:
-        """Ids and cosines of the nearest rows of a selection. `query` has shape (dimension,)."""
+    def search(self, queries: Scores, limit: int, selection: Selection) -> list[Found]:
+        """What is nearest to each of the queries, shape (queries, dimension), in a selection."""
 
-    def _search(self, query: Scores, limit: int, selection: Selection) -> tuple[npt.NDArray[np.int64], Scores]:
-        faiss.omp_set_num_threads(_FAISS_THREADS)
-        scores, rows = self._index.search(query[None, :], min(limit, self.record.count), params=selection.parameters)
-        found = rows[0] >= 0  # -1 fills up where fewer were found
-        return rows[0][found], scores[0][found]
+    def _search(self, queries: Scores, limit: int, selection: Selection) -> Iterator[tuple[Ids, Scores]]:
+        """Rows and scores for each query."""
+        # FAISS shares out queries; one alone has nothing to share. OpenMP keeps the number per calling thread.
+        faiss.omp_set_num_threads(min(len(queries), available_cores()))
+        scores, rows = self._index.search(queries, min(limit, self.record.count), params=selection.parameters)
+        found = rows >= 0  # -1 fills up where fewer were found
+        return ((rows[i][found[i]], scores[i][found[i]]) for i in range(len(queries)))
 
 
 class FlatSegment(Segment):
@@ -114,9 +120,8 @@ class FlatSegment(Segment):
             return Selection(self.record.count, None)
         return Selection(int(mask.sum()), faiss.SearchParameters(sel=_bitmap(mask)))  # type: ignore[call-arg]
 
-    def search(self, query: Scores, limit: int, selection: Selection) -> tuple[Ids, Scores]:
-        rows, scores = self._search(query, limit, selection)
-        return self.ids[rows], scores
+    def search(self, queries: Scores, limit: int, selection: Selection) -> list[Found]:
+        return [Found(self.ids[rows], scores) for rows, scores in self._search(queries, limit, selection)]
 
 
 class ClusteredSegment(Segment):
@@ -144,11 +149,13 @@ class ClusteredSegment(Segment):
         parameters = faiss.SearchParametersIVF(nprobe=probed, sel=_bitmap(mask))  # type: ignore[call-arg]
         return Selection(rows * probed // clusters, parameters)
 
-    def search(self, query: Scores, limit: int, selection: Selection) -> tuple[Ids, Scores]:
-        rows, _ = self._search(query, _CANDIDATES * limit, selection)
-        scores = self._vectors[rows].astype(np.float32) @ query
-        best = np.argsort(-scores, kind="stable")[:limit]
-        return self.ids[rows[best]], scores[best]
+    def search(self, queries: Scores, limit: int, selection: Selection) -> list[Found]:
+        found = []
+        for query, (rows, _) in zip(queries, self._search(queries, _CANDIDATES * limit, selection), strict=True):
+            scores = self._vectors[rows].astype(np.float32) @ query
+            best = np.argsort(-scores, kind="stable")[:limit]
+            found.append(Found(self.ids[rows[best]], scores[best]))
+        return found
 
 
 def open_segment(directory: Path, record: SegmentRecord, dimension: int, verifier: Verifier) -> Segment:

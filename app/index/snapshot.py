@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
@@ -21,7 +21,7 @@ from app.index.idset import IdSet
 from app.index.lexical import LexicalReader
 from app.index.manifest import Manifest
 from app.index.protocol import NO_TERMS, Hit, TermFrequencies
-from app.index.segments import Ids, Mask, Segment, Selection, live_rows, open_segment
+from app.index.segments import Found, Ids, Mask, Segment, Selection, live_rows, open_segment
 
 _Selected = list[tuple[Segment, Selection]]  # the segments that have allowed rows
 
@@ -87,31 +87,35 @@ class Snapshot:
 
         Nothing for a query that is not finite. Raises `EmbeddingModelMismatch`.
         """
-        if query.shape != (self.manifest.dimension,):
+        return self.search_dense_together(query[None, :], limit, allowed)[0]
+
+    def search_dense_together(self, queries: npt.NDArray[np.float32], limit: int, allowed: IdSet) -> list[list[Hit]]:
+        """The same for each of many queries, which share the cores."""
+        if queries.shape[1:] != (self.manifest.dimension,):
             raise EmbeddingModelMismatch(
-                f"The index has {self.manifest.dimension} dimensions, the query {query.shape[-1]}."
+                f"The index has {self.manifest.dimension} dimensions, the query {queries.shape[-1]}."
             )
-        if limit < 1 or not np.isfinite(query).all():
-            return []
+        finite = np.all(np.isfinite(queries), axis=1)
+        if limit < 1 or not finite.any():
+            return [[] for _ in queries]
         with self._reading():
-            found = self._search_segments(query, limit, self._select(allowed))
-        if not found:
-            return []
-        ids = np.concatenate([ids for ids, _ in found])
-        scores = np.concatenate([scores for _, scores in found])
-        best = np.lexsort((ids, -scores))[:limit]
-        return list(map(Hit, ids[best].tolist(), scores[best].tolist()))
+            found = self._search_segments(np.where(finite[:, None], queries, 0), limit, self._select(allowed))
+        return [_best(parts, limit) if is_finite else [] for is_finite, parts in zip(finite, found, strict=True)]
 
     def _search_segments(
-        self, query: npt.NDArray[np.float32], limit: int, selected: _Selected
-    ) -> list[tuple[Ids, npt.NDArray[np.float32]]]:
-        def search(one: tuple[Segment, Selection]) -> tuple[Ids, npt.NDArray[np.float32]]:
-            segment, selection = one
-            return segment.search(query, limit, selection)
+        self, queries: npt.NDArray[np.float32], limit: int, selected: _Selected
+    ) -> list[tuple[Found, ...]]:
+        """For each query, what the segments have."""
 
-        # Few rows take less time than another thread takes to wake up.
-        at_once = sum(selection.cost for _, selection in selected) >= _WORTH_THREADS and len(selected) > 1
-        return list(_threads().map(search, selected) if at_once else map(search, selected))
+        def search(one: tuple[Segment, Selection]) -> list[Found]:
+            segment, selection = one
+            return segment.search(queries, limit, selection)
+
+        # Few rows take less time than another thread takes to wake up, and many queries fill the cores by themselves.
+        rows = sum(selection.cost for _, selection in selected)
+        at_once = rows >= _WORTH_THREADS and len(selected) > 1 and len(queries) == 1
+        found = _threads().map(search, selected) if at_once else map(search, selected)
+        return list(zip(*found, strict=True)) if selected else [()] * len(queries)
 
     def search_lexical(self, query: str, limit: int, allowed: IdSet) -> list[Hit]:
         """The best allowed chunks by BM25, equal scores in the order of their ids."""
@@ -151,3 +155,12 @@ class Snapshot:
                     selected.append((segment, segment.select(None if mask.all() else mask)))
             self._selected[allowed] = selected
         return selected
+
+
+def _best(parts: Sequence[Found], limit: int) -> list[Hit]:
+    if not parts:
+        return []
+    ids = np.concatenate([part.ids for part in parts])
+    scores = np.concatenate([part.scores for part in parts])
+    best = np.lexsort((ids, -scores))[:limit]
+    return list(map(Hit, ids[best].tolist(), scores[best].tolist()))

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import anyio.to_thread
+import numpy as np
 from anyio import CapacityLimiter
 
 from app.cores import available_cores
 from app.embedding import Embedders, Vector
 from app.errors import EmbeddingModelChanged, IndexDamaged, IndexUnavailable
 from app.index.idset import IdSet
-from app.index.protocol import NO_TERMS, IndexSnapshot, TermFrequencies
+from app.index.protocol import NO_TERMS, Hit, IndexSnapshot, TermFrequencies
 from app.projection import Projection
 from app.retrieval.fusion import Candidate, fuse
 from app.retrieval.joining import Joined
@@ -30,6 +32,7 @@ from app.types import Collection, Passage, Scores
 # Half, when the embedder knows every token of the query: the best measured on English (docs/decisions/0004).
 DENSE_WEIGHT = 0.5
 CANDIDATES = 60  # of each leg
+_SEARCHED_TOGETHER = 8  # the first of more would wait too long for the last
 _MENDERS = 2
 _MOST_MODELS = 3  # that are tried, where a collection's model changes under a search
 
@@ -90,6 +93,17 @@ class _Request:
 
 
 @dataclass(frozen=True, slots=True)
+class _Search:
+    """A request, and what it searches."""
+
+    request: _Request
+    collection: Collection
+    index: IndexSnapshot | None  # None where there is nothing to find
+    allowed: IdSet
+    limit: int  # candidates of each leg
+
+
+@dataclass(frozen=True, slots=True)
 class _Found:
     """What both legs found for a request, before the passages themselves are read."""
 
@@ -129,9 +143,8 @@ class Retriever:
         self._embedders = embedders
         self._models: dict[str, str] = {}  # of the collections that have another one than the configured, by name
         self._top_k = top_k
-        # More threads would only take Python's lock from each other, and the first wait for the last of many.
         self._mending = CapacityLimiter(_MENDERS)  # who waits for one must not take the threads of all requests
-        self._searches = Together(self._search_all, threads=max(2, available_cores() // 2), most=4)
+        self._searches = Together(self._search_all, threads=max(2, available_cores() // 2), most=_SEARCHED_TOGETHER)
 
     async def retrieve(
         self,
@@ -210,12 +223,14 @@ class Retriever:
                 collections = {name: get_collection(connection, name) for name in names}
                 if is_second or all(map(self._is_open, collections.values())):
                     indexes = {name: self._open(collection) for name, collection in collections.items()}
-                    found = []
+                    searches = []
                     for request in requests:
                         collection, index = collections[request.collection], indexes[request.collection]
                         self._require_its_model(request, collection)
                         allowed = self._projection.allowed(connection, collection, request.filters)
-                        found.append(self._search(request, collection, index, allowed))
+                        searches.append(self._prepare(request, collection, index, allowed))
+                    dense = self._search_dense(searches)
+                    found = [self._search(each, hits) for each, hits in zip(searches, dense, strict=True)]
                     for name, index in indexes.items():
                         self._confirm(collections[name], index)
                     stored = {
@@ -232,34 +247,60 @@ class Retriever:
                 self._open(collection)
         return [_ranked(each, stored[each.collection.id]) for each in found]
 
-    def _search(self, request: _Request, collection: Collection, index: IndexSnapshot | None, allowed: IdSet) -> _Found:
+    def _prepare(
+        self, request: _Request, collection: Collection, index: IndexSnapshot | None, allowed: IdSet
+    ) -> _Search:
+        limit = collection.setting("candidates", CANDIDATES)
+        if index is None or not len(allowed):
+            return _Search(request, collection, None, allowed, limit)
+        if index.sequence < allowed.last and not request.is_last_try:
+            # A version goes live only after the index has it: the folder was lost, or an old copy put back.
+            raise _IndexUnready(partial(self._projection.catch_up, collection.id))
+        return _Search(request, collection, index, allowed, limit)
+
+    def _search_dense(self, searches: Sequence[_Search]) -> list[Sequence[Hit]]:
+        """For each search; those that look for their own among the same chunks look together."""
+        hits: list[Sequence[Hit]] = [()] * len(searches)
+        alike: dict[tuple[str, IdSet], list[int]] = {}
+        for at, each in enumerate(searches):
+            alike.setdefault((each.collection.id, each.allowed), []).append(at)
+        for places in alike.values():
+            one = searches[places[0]]
+            if one.index is not None:
+                vectors = np.stack([searches[at].request.vector for at in places])
+                with self._healing(one.collection):
+                    found = one.index.search_dense_together(vectors, one.limit, one.allowed)
+                for at, its in zip(places, found, strict=True):
+                    hits[at] = its
+        return hits
+
+    def _search(self, search: _Search, dense: Sequence[Hit]) -> _Found:
+        request, collection, index = search.request, search.collection, search.index
         dense_weight = collection.setting("dense_weight", DENSE_WEIGHT * request.coverage)
         top_k = request.top_k or collection.setting("top_k", self._top_k)
-        limit = collection.setting("candidates", CANDIDATES)
         candidates: list[Candidate] = []
         legs = Legs()
-        if index is not None and len(allowed):
-            if index.sequence < allowed.last and not request.is_last_try:
-                # A version goes live only after the index has it: the folder was lost, or an old copy put back.
-                raise _IndexUnready(partial(self._projection.catch_up, collection.id))
-            try:
-                dense = index.search_dense(request.vector, limit, allowed)
-                lexical = index.search_lexical(request.query, limit, allowed)
+        if index is not None:
+            with self._healing(collection):
+                lexical = index.search_lexical(request.query, search.limit, search.allowed)
                 frequencies = index.term_frequencies(request.query)
-            except IndexDamaged as error:
-                raise _IndexUnready(partial(self._projection.heal, collection.id)) from error
             candidates = fuse(
                 dense, lexical, dense_weight, limit=None if request.explain else max(top_k, request.depth)
             )
             legs = Legs(frequencies, tuple(hit.score for hit in dense), tuple(hit.score for hit in lexical))
         return _Found(request, collection, top_k, dense_weight, candidates, legs)
 
-    def _confirm(self, collection: Collection, index: IndexSnapshot | None) -> None:
+    @contextmanager
+    def _healing(self, collection: Collection) -> Iterator[None]:
         try:
-            if index is not None:
-                index.confirm()
+            yield
         except IndexDamaged as error:
             raise _IndexUnready(partial(self._projection.heal, collection.id)) from error
+
+    def _confirm(self, collection: Collection, index: IndexSnapshot | None) -> None:
+        if index is not None:
+            with self._healing(collection):
+                index.confirm()
 
     def _is_open(self, collection: Collection) -> bool:
         index = self._projection.index(collection)
@@ -270,10 +311,8 @@ class Retriever:
 
     def _open(self, collection: Collection) -> IndexSnapshot | None:
         index = self._projection.index(collection)
-        try:
+        with self._healing(collection):
             return None if index is None else index.snapshot()
-        except IndexDamaged as error:
-            raise _IndexUnready(partial(self._projection.heal, collection.id)) from error
 
     def _require_its_model(self, request: _Request, collection: Collection) -> None:
         model = self._embedders.model_of(collection)

@@ -105,6 +105,9 @@ class ExactIndex:
         hits = [Hit(e.id, float(e.embedding.astype(np.float32) @ query)) for e in self._entries.values()]
         return _best(hits, limit, allowed)
 
+    def search_dense_together(self, queries: npt.NDArray[np.float32], limit: int, allowed: IdSet) -> list[list[Hit]]:
+        return [self.search_dense(query, limit, allowed) for query in queries]
+
     def search_lexical(self, query: str, limit: int, allowed: IdSet) -> list[Hit]:
         documents = {e.id: Counter(analyse(e.text)) for e in self._entries.values()}
         average = sum(terms.total() for terms in documents.values()) / max(1, len(documents))

@@ -98,6 +98,18 @@ def test_a_vector_that_is_no_number_finds_nothing(index, entries, query):
         assert index.snapshot().search_dense(np.full_like(query(0), bad), 3, ALL) == []
 
 
+def test_queries_that_go_together_find_what_each_finds_alone(index, entries, query):
+    """Whatever the others are: in number, and whether they are numbers."""
+    index.publish(entries(1, 40), [], 1)
+    index.publish(entries(41, 60), [], 2)
+    snapshot, few = index.snapshot(), IdSet([(4, 3), (43, 3)])
+    queries = np.stack([query(0), np.full_like(query(0), np.nan), *(query(number) for number in range(1, 9))])
+    for some, limit, allowed in ((queries, 7, ALL), (queries[:1], 7, ALL), (queries, 7, few), (queries, 0, ALL)):
+        found = snapshot.search_dense_together(some, limit, allowed)
+        assert found == [snapshot.search_dense(each, limit, allowed) for each in some]
+    assert len(snapshot.search_dense_together(queries, 7, few)[2]) == 6
+
+
 def test_asking_for_more_than_there_is_gives_what_there_is(index, entries, query):
     """A limit beyond the size of the index is filled with nothing; a limit of zero gives nothing."""
     index.publish(entries(1, 6), [], 1)

@@ -45,12 +45,18 @@ async def test_what_came_meanwhile_goes_in_one_call() -> None:
     assert await together.ask(7) == 14
 
 
-async def test_free_threads_share_what_waits() -> None:
-    """Two threads take half of it each."""
+async def test_another_thread_takes_what_one_call_may_not() -> None:
+    """Both run at once; a thread that finds nothing left takes nothing."""
     work = Work()
-    together = Together(work, threads=2, most=9)
-    assert await asyncio.gather(*(together.ask(number) for number in range(1, 7))) == [2, 4, 6, 8, 10, 12]
-    assert sorted(work.calls) == [[1, 2, 3], [4, 5, 6]]
+    together = Together(work, threads=2, most=4)
+    work.gate.clear()
+    asked = [asyncio.ensure_future(together.ask(number)) for number in range(1, 7)]
+    await asyncio.to_thread(wait_until, lambda: len(work.calls) == 2)
+    work.gate.set()
+    assert await asyncio.gather(*asked) == [2, 4, 6, 8, 10, 12]
+    assert sorted(work.calls) == [[1, 2, 3, 4], [5, 6]]
+    assert await asyncio.gather(*map(together.ask, (7, 8, 9))) == [14, 16, 18]
+    assert work.calls[2:] == [[7, 8, 9]]
 
 
 async def test_everybody_has_an_error_of_their_own() -> None:
