@@ -29,6 +29,10 @@ Mask = npt.NDArray[np.bool_]
 Vectors = npt.NDArray[np.float16]
 Scores = npt.NDArray[np.float32]
 
+# Among which FAISS shares out queries that go together; the lexical leg has the other cores meanwhile. OpenMP keeps the
+# number per calling thread.
+_FAISS_THREADS = max(1, available_cores() // 2)
+
 # Measured at 100,000 and 1,000,000 rows (docs/decisions/0010): recall@10 of 0.99, with twice √rows clusters.
 _PROBED_CLUSTERS = 96
 # A filter that keeps a subject may keep its rows in clusters far from the query: below this share, all are searched.
@@ -98,8 +102,7 @@ class Segment(ABC):
 
     def _search(self, queries: Scores, limit: int, selection: Selection) -> Iterator[tuple[Ids, Scores]]:
         """Rows and scores for each query."""
-        # FAISS shares out queries; one alone has nothing to share. OpenMP keeps the number per calling thread.
-        faiss.omp_set_num_threads(min(len(queries), available_cores()))
+        faiss.omp_set_num_threads(_FAISS_THREADS)
         scores, rows = self._index.search(queries, min(limit, self.record.count), params=selection.parameters)
         found = rows >= 0  # -1 fills up where fewer were found
         return ((rows[i][found[i]], scores[i][found[i]]) for i in range(len(queries)))

@@ -90,7 +90,7 @@ class Snapshot:
         return self.search_dense_together(query[None, :], limit, allowed)[0]
 
     def search_dense_together(self, queries: npt.NDArray[np.float32], limit: int, allowed: IdSet) -> list[list[Hit]]:
-        """The same for each of many queries, which share the cores."""
+        """The same for each of many queries, which may share the cores."""
         if queries.shape[1:] != (self.manifest.dimension,):
             raise EmbeddingModelMismatch(
                 f"The index has {self.manifest.dimension} dimensions, the query {queries.shape[-1]}."

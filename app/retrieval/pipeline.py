@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -101,15 +102,14 @@ class _Search:
     index: IndexSnapshot | None  # None where there is nothing to find
     allowed: IdSet
     limit: int  # candidates of each leg
+    top_k: int
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What both legs found for a request, before the passages themselves are read."""
+    """What both legs found, before the passages themselves are read."""
 
-    request: _Request
-    collection: Collection
-    top_k: int
+    search: _Search
     dense_weight: float
     candidates: Sequence[Candidate]
     legs: Legs
@@ -144,7 +144,9 @@ class Retriever:
         self._models: dict[str, str] = {}  # of the collections that have another one than the configured, by name
         self._top_k = top_k
         self._mending = CapacityLimiter(_MENDERS)  # who waits for one must not take the threads of all requests
-        self._searches = Together(self._search_all, threads=max(2, available_cores() // 2), most=_SEARCHED_TOGETHER)
+        threads = max(2, available_cores() // 2)
+        self._searches = Together(self._search_all, threads=threads, most=_SEARCHED_TOGETHER)
+        self._dense_leg = ThreadPoolExecutor(threads, thread_name_prefix="dense")
 
     async def retrieve(
         self,
@@ -229,15 +231,24 @@ class Retriever:
                         self._require_its_model(request, collection)
                         allowed = self._projection.allowed(connection, collection, request.filters)
                         searches.append(self._prepare(request, collection, index, allowed))
-                    dense = self._search_dense(searches)
-                    found = [self._search(each, hits) for each, hits in zip(searches, dense, strict=True)]
+                    # Both legs at once: FAISS and tantivy do without Python's lock for most of the time.
+                    dense = self._dense_leg.submit(self._search_dense, searches)
+                    lexical = list(map(self._search_lexical, searches))
+                    found = [_fused(*each) for each in zip(searches, dense.result(), lexical, strict=True)]
                     for name, index in indexes.items():
                         self._confirm(collections[name], index)
                     stored = {
                         collection.id: live_chunks(
                             connection,
                             collection.id,
-                            list({c.id for each in found if each.collection is collection for c in each.candidates}),
+                            list(
+                                {
+                                    c.id
+                                    for each in found
+                                    if each.search.collection is collection
+                                    for c in each.candidates
+                                }
+                            ),
                         )
                         for collection in collections.values()
                     }
@@ -245,18 +256,22 @@ class Retriever:
             # Outside the snapshot, which would be old when a large generation has been opened.
             for collection in collections.values():
                 self._open(collection)
-        return [_ranked(each, stored[each.collection.id]) for each in found]
+        return [_ranked(each, stored[each.search.collection.id]) for each in found]
 
     def _prepare(
         self, request: _Request, collection: Collection, index: IndexSnapshot | None, allowed: IdSet
     ) -> _Search:
-        limit = collection.setting("candidates", CANDIDATES)
-        if index is None or not len(allowed):
-            return _Search(request, collection, None, allowed, limit)
-        if index.sequence < allowed.last and not request.is_last_try:
+        if index is not None and len(allowed) and index.sequence < allowed.last and not request.is_last_try:
             # A version goes live only after the index has it: the folder was lost, or an old copy put back.
             raise _IndexUnready(partial(self._projection.catch_up, collection.id))
-        return _Search(request, collection, index, allowed, limit)
+        return _Search(
+            request,
+            collection,
+            index=index if len(allowed) else None,
+            allowed=allowed,
+            limit=collection.setting("candidates", CANDIDATES),
+            top_k=request.top_k or collection.setting("top_k", self._top_k),
+        )
 
     def _search_dense(self, searches: Sequence[_Search]) -> list[Sequence[Hit]]:
         """For each search; those that look for their own among the same chunks look together."""
@@ -274,21 +289,12 @@ class Retriever:
                     hits[at] = its
         return hits
 
-    def _search(self, search: _Search, dense: Sequence[Hit]) -> _Found:
-        request, collection, index = search.request, search.collection, search.index
-        dense_weight = collection.setting("dense_weight", DENSE_WEIGHT * request.coverage)
-        top_k = request.top_k or collection.setting("top_k", self._top_k)
-        candidates: list[Candidate] = []
-        legs = Legs()
-        if index is not None:
-            with self._healing(collection):
-                lexical = index.search_lexical(request.query, search.limit, search.allowed)
-                frequencies = index.term_frequencies(request.query)
-            candidates = fuse(
-                dense, lexical, dense_weight, limit=None if request.explain else max(top_k, request.depth)
-            )
-            legs = Legs(frequencies, tuple(hit.score for hit in dense), tuple(hit.score for hit in lexical))
-        return _Found(request, collection, top_k, dense_weight, candidates, legs)
+    def _search_lexical(self, search: _Search) -> tuple[Sequence[Hit], TermFrequencies]:
+        if search.index is None:
+            return (), NO_TERMS
+        with self._healing(search.collection):
+            hits = search.index.search_lexical(search.request.query, search.limit, search.allowed)
+            return hits, search.index.term_frequencies(search.request.query)
 
     @contextmanager
     def _healing(self, collection: Collection) -> Iterator[None]:
@@ -322,17 +328,30 @@ class Retriever:
             raise _OtherModel(model)
 
 
+def _fused(search: _Search, dense: Sequence[Hit], words: tuple[Sequence[Hit], TermFrequencies]) -> _Found:
+    request, (lexical, frequencies) = search.request, words
+    dense_weight = search.collection.setting("dense_weight", DENSE_WEIGHT * request.coverage)
+    limit = None if request.explain else max(search.top_k, request.depth)
+    return _Found(
+        search,
+        dense_weight,
+        candidates=fuse(dense, lexical, dense_weight, limit=limit),
+        legs=Legs(frequencies, tuple(hit.score for hit in dense), tuple(hit.score for hit in lexical)),
+    )
+
+
 def _ranked(found: _Found, stored: Mapping[int, StoredChunk]) -> _Ranked:
+    search, request = found.search, found.search.request
     passages = tuple(_passage(stored[c.id], c) for c in found.candidates if c.id in stored)
     retrieval = Retrieval(
-        query=found.request.query,
-        passages=passages[: max(found.top_k, found.request.depth)],
-        coverage=found.request.coverage,
+        query=request.query,
+        passages=passages[: max(search.top_k, request.depth)],
+        coverage=request.coverage,
         timings_ms={},
-        explain=_explain(found, stored) if found.request.explain else None,
+        explain=_explain(found, stored) if request.explain else None,
         legs=found.legs,
     )
-    return _Ranked(retrieval, found.top_k, found.collection.setting("rerank_budget_ms", RERANK_BUDGET_MS))
+    return _Ranked(retrieval, search.top_k, search.collection.setting("rerank_budget_ms", RERANK_BUDGET_MS))
 
 
 def _passage(stored: StoredChunk, candidate: Candidate) -> Passage:
@@ -340,23 +359,23 @@ def _passage(stored: StoredChunk, candidate: Candidate) -> Passage:
     return passage_of(stored, score=candidate.score, scores=scores)
 
 
-def _explain(search: _Found, stored: Mapping[int, StoredChunk]) -> dict[str, Any]:
+def _explain(found: _Found, stored: Mapping[int, StoredChunk]) -> dict[str, Any]:
     """Every candidate of every leg, with its scores and the reason why it was dropped."""
     rows = []
     kept = 0
-    for candidate in search.candidates:
-        found = stored.get(candidate.id)
-        if found is None:
+    for candidate in found.candidates:
+        chunk = stored.get(candidate.id)
+        if chunk is None:
             dropped = "its document was deleted or replaced"
-        elif kept < search.top_k:
+        elif kept < found.search.top_k:
             kept += 1
             dropped = None
         else:
-            dropped = f"ranked below the best {search.top_k}"
+            dropped = f"ranked below the best {found.search.top_k}"
         rows.append(
             {
-                "chunk_id": found.chunk_id if found else None,
-                "filename": found.filename if found else None,
+                "chunk_id": chunk.chunk_id if chunk else None,
+                "filename": chunk.filename if chunk else None,
                 "score": candidate.score,
                 "dense": candidate.dense,
                 "lexical": candidate.lexical,
@@ -364,7 +383,7 @@ def _explain(search: _Found, stored: Mapping[int, StoredChunk]) -> dict[str, Any
                 "dropped": dropped,
             }
         )
-    return {"dense_weight": search.dense_weight, "coverage": search.request.coverage, "candidates": rows}
+    return {"dense_weight": found.dense_weight, "coverage": found.search.request.coverage, "candidates": rows}
 
 
 def _reranked_row(row: Mapping[str, Any], passages: Sequence[Passage], top_k: int) -> dict[str, Any]:
