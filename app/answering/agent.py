@@ -21,7 +21,7 @@ from typing import Any
 from app.answering import multi
 from app.answering.engine import PromptTooLong, RequestRejected
 from app.answering.events import Action, Step
-from app.answering.gathering import Gathered, Search, as_one
+from app.answering.gathering import Gathered, Search, Weigh, as_one
 from app.answering.generation import Called, LanguageModel, ToolCall, Turn, TurnTooSlow
 from app.answering.prompt import clean, framed
 from app.answering.tool_calls import arguments_of
@@ -29,7 +29,7 @@ from app.answering.tools import TOOLS, Notebook, ToolResult
 from app.answering.window import estimate
 from app.errors import GenerationFailed, InvalidRequest
 from app.retrieval.reading import Reader
-from app.types import Collection, Sampling, Strategy, Usage
+from app.types import Sampling, Strategy, Usage
 
 logger = logging.getLogger(__name__)
 
@@ -86,8 +86,8 @@ async def gather(
     *,
     search: Search,
     reader: Reader,
+    weigh: Weigh,
     top_k: int,
-    collection: Collection,
     planner: LanguageModel,
     model: str | None = None,
     sampling: Sampling = Sampling(),  # noqa: B008 - frozen
@@ -131,8 +131,8 @@ async def gather(
         instead = multi.gather(
             question,
             search=search,
+            weigh=weigh,
             top_k=top_k,
-            collection=collection,
             writer=planner,
             model=model,
             first_step=number + 1,

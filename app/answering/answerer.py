@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from app.answering import agent, multi
+from app.answering.confidence import judge
 from app.answering.draft import Draft
 from app.answering.events import Delta, Done, Event, Failed, FunctionsCalled, Sources, Step
 from app.answering.evidence import Evidence, read_passages
@@ -134,6 +135,7 @@ class Answerer:
         draft.strategy, draft.spent = gathered.strategy, spent + gathered.usage
         draft.of_parts = gathered.confidences.values()
         draft.timings.update(timings)
+        compare = partial(self._retriever.similarities, collection=collection)
         yield Sources(retrieval.sources)
         task = _task(request, collection, draft.evidence, retrieval.joined)
         failure = unserved or gathered.failure
@@ -144,15 +146,18 @@ class Answerer:
                 async with aclosing(self._speak(draft, generator, task)) as events:
                     async for event in events:
                         yield event
+                await draft.weigh(compare)
                 yield Done(draft.finish())
                 return
             except GenerationInterrupted as error:
                 for event in draft.end():
                     yield event
+                await draft.weigh(compare)
                 yield Failed(error, draft.break_off(error))
                 return
             except GenerationFailed as error:
                 draft.degrade(error)
+        await draft.weigh(compare)
         if draft.confidence < self._threshold(collection) or not any(draft.evidence.terms):
             yield Delta(draft.abstain())
         else:
@@ -179,6 +184,7 @@ class Answerer:
             filters=request.filters,
             explain=request.explain,
         )
+        weigh = partial(self._weigh, collection=collection)
         if strategy is Strategy.SINGLE:
             yield Gathered(await search(query), strategy)
             return
@@ -187,8 +193,8 @@ class Answerer:
                 query,
                 search=search,
                 reader=self._reader,
+                weigh=weigh,
                 top_k=top_k,
-                collection=collection,
                 planner=writer,
                 model=request.model,
                 sampling=request.sampling,
@@ -200,12 +206,15 @@ class Answerer:
                 called=request.called,
             )
         else:
-            steps = multi.gather(
-                query, search=search, top_k=top_k, collection=collection, writer=writer, model=request.model
-            )
+            steps = multi.gather(query, search=search, weigh=weigh, top_k=top_k, writer=writer, model=request.model)
         async with aclosing(steps):
             async for step in steps:
                 yield step
+
+    async def _weigh(self, found: Retrieval, *, collection: Collection) -> float:
+        """The confidence that one of several searches answers its query."""
+        compare = partial(self._retriever.similarities, collection=collection)
+        return (await judge(found.query, read_passages(found.passages), found, collection, compare)).confidence
 
     async def preview(self, request: AskRequest, *, collection: Collection) -> Preview:
         """What a language model would be asked. None is: a follow-up is made to stand alone by its words,

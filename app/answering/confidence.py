@@ -11,18 +11,20 @@ embedding model, so a collection with another one than the default is judged by 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from app.answering.evidence import Evidence
-from app.answering.features import Features, features
+from app.answering.features import Features, features, to_compare
 from app.answering.terms import has_cjk
 from app.config import DEFAULT_EMBEDDING_MODEL
 from app.retrieval.pipeline import Retrieval
 from app.types import Collection
 
-FEATURES = 3  # the version of `Features`: weights that were fitted for another one mean nothing
+Compare = Callable[[str, Sequence[str]], Awaitable[Sequence[float]]]  # cosines of a query to texts
+
+FEATURES = 4  # the version of `Features`: weights that were fitted for another one mean nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,25 +44,26 @@ class Model:
 # to the other. Half of the collections have titles. What is not listed has no weight: its sign would have been wrong.
 SHIPPED: Mapping[str, Model] = {
     "spaced": Model(
-        -7.451,
+        -7.997,
         {
-            "document_lead": 1.159,
-            "all_passages": 0.4357,
-            "first_of_all": 0.7242,
-            "best_sentence": 1.58,
-            "adjacent_sentences": 0.1888,
-            "adjacent_words": 1.359,
-            "near": 1.116,
-            "first_nearby": 0.5181,
-            "names_missing": -0.4725,
-            "names_unknown": -0.7287,
-            "phrases": 1.367,
-            "kind_missing": -0.5339,
-            "lexical_lead": 1.76,
-            "dense": 4.672,
-            "dense_height": 0.524,
-            "agreement": 0.6432,
-            "length": 0.08591,
+            "document_lead": 1.219,
+            "all_passages": 0.5343,
+            "first_of_all": 0.8654,
+            "best_sentence": 0.9647,
+            "adjacent_sentences": 0.2982,
+            "adjacent_words": 1.054,
+            "near": 0.7604,
+            "first_nearby": 0.3184,
+            "names_missing": -0.4383,
+            "names_unknown": -0.6094,
+            "phrases": 1.245,
+            "kind_missing": -0.5362,
+            "lexical_lead": 1.506,
+            "dense": 1.053,
+            "dense_height": 0.6007,
+            "closest": 5.982,
+            "agreement": 0.473,
+            "length": -0.09797,
         },
     ),
     "spaced, words alone": Model(
@@ -156,12 +159,17 @@ class Judgement:
         }
 
 
-def judge(query: str, evidence: Evidence, retrieval: Retrieval, collection: Collection) -> Judgement:
+async def judge(
+    query: str, evidence: Evidence, retrieval: Retrieval, collection: Collection, compare: Compare
+) -> Judgement:
     """How sure an answer to `query` from this evidence can be; 0 where there is none."""
     if not evidence.passages:
         return Judgement(0.0)
-    found = features(query, evidence, retrieval.coverage, retrieval.legs)
     fitted_for, model = choose_model(query, collection)
+    similarities: Sequence[float] = ()
+    if model.weights.get("closest") or retrieval.explain is not None:
+        similarities = await compare(query, to_compare(query, evidence, retrieval.legs))
+    found = features(query, evidence, retrieval.coverage, retrieval.legs, similarities)
     return Judgement(model.probability(found), found, model, fitted_for)
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
-from functools import cached_property
 from typing import Any
 
 from app.answering.abstention import abstains, abstention
 from app.answering.checked_text import CheckedText
 from app.answering.citations import cited_sentences
-from app.answering.confidence import Judgement, judge
+from app.answering.confidence import Compare, Judgement, judge
 from app.answering.events import Delta, Event
 from app.answering.evidence import read_passages
 from app.answering.generation import Completion
@@ -53,17 +52,17 @@ class Draft:
         self.begin(Mode.EXTRACT, None)
         unsupported = Unsupported(collection.setting("unsupported", Unsupported.KEEP))
         self.checked = CheckedText(self.evidence, unsupported, self.timings, is_judged=is_judged)
+        self._judgement = Judgement(0.0)  # until it is weighed
         self._reason: str | None = None
         self._answerable = True
         self._degraded = False
         self.strategy = Strategy.SINGLE
         self.spent = Usage()  # before the answer itself: on rewriting, on planning
 
-    @cached_property
-    def _judgement(self) -> Judgement:
-        # Not before it is needed: where a language model answers, that is when it has done so.
+    async def weigh(self, compare: Compare) -> None:
+        """Before anybody wants the confidence, `finish` included; where a language model answers, after it has."""
         with timed("verify", self.timings):
-            return judge(self._query, self._found, self._retrieval, self._collection)
+            self._judgement = await judge(self._query, self._found, self._retrieval, self._collection, compare)
 
     @property
     def confidence(self) -> float:

@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, fields
+from heapq import nlargest
 from itertools import pairwise
 
 from app.answering.evidence import Evidence, EvidenceSentence
@@ -21,6 +22,7 @@ from app.types import Passage
 
 _CLOSELY_READ = 3  # passages
 _NEAR_TERMS, _NEARBY_TERMS = 25, 50  # a long sentence, and two or three
+_COMPARED = 3  # sentences
 _RUNNERS_UP = 5
 _ASKS_WHEN = re.compile(
     r"\bwhen\b|\b(?:what|which) (?:year|date|month|day|century|decade)\b|哪一?[年天日月]|何[时時年]|年份"
@@ -73,8 +75,11 @@ class Features:
     phrases: float  # share of neighbouring words that the best sentences hold side by side; in Chinese of runs of three
     kind_missing: float  # 1 where a date or a number is asked for, and the best sentences have none of their own
     lexical_lead: float  # by how much the best BM25 score leads over the mean of the next five, as a share of it
-    dense: float  # the best cosine similarity; this and the next two as far as the embedder knows the question's words
+    dense: (
+        float  # the best cosine similarity; this and the next three as far as the embedder knows the question's words
+    )
     dense_height: float  # by how many standard deviations it lies above the other candidates, as a logarithm
+    closest: float  # the best similarity to the question among the sentences that hold the most of it, likewise
     agreement: float  # 1 where both legs put the first passage first
     length: float  # logarithm of the question's terms
 
@@ -82,8 +87,22 @@ class Features:
 NAMES = tuple(field.name for field in fields(Features))
 
 
-def features(question: str, evidence: Evidence, coverage: float, legs: Legs) -> Features:
-    """`coverage` is the embedder's, of the question. There must be at least one passage."""
+def to_compare(question: str, evidence: Evidence, legs: Legs) -> list[str]:
+    """The sentences that hold the most of a question: what the embedder makes of them tells the most."""
+    words = weighted_terms(question)
+    rarity = _rarity(words, evidence, legs)
+    worth = {term: weight * rarity[term] for term, weight in words.items()}
+    best = nlargest(_COMPARED, evidence.sentences, key=lambda sentence: recall(worth, sentence.terms))
+    return [evidence.text(sentence) for sentence in best]
+
+
+def features(
+    question: str, evidence: Evidence, coverage: float, legs: Legs, similarities: Sequence[float] = ()
+) -> Features:
+    """`coverage` is the embedder's, of the question; `similarities` its cosines of the question to `to_compare`.
+
+    There must be at least one passage.
+    """
     words = weighted_terms(question)
     rarity = _rarity(words, evidence, legs)
     worth = {term: weight * rarity[term] for term, weight in words.items()}
@@ -131,6 +150,7 @@ def features(question: str, evidence: Evidence, coverage: float, legs: Legs) -> 
         lexical_lead=_lead(lexical),
         dense=(dense[0] if dense else 0.0) * coverage,
         dense_height=_height(dense) * coverage,
+        closest=max(similarities, default=0.0) * coverage,
         agreement=coverage * bool(dense and lexical and (first.dense, first.lexical) == (dense[0], lexical[0])),
         length=math.log1p(sum(words.values())),
     )

@@ -11,6 +11,7 @@ from app.retrieval.pipeline import Retrieval
 from app.types import Passage, Strategy, Usage
 
 Search = Callable[[str], Awaitable[Retrieval]]
+Weigh = Callable[[Retrieval], Awaitable[float]]  # the confidence that what was found answers its query
 
 
 @dataclass(frozen=True, slots=True)

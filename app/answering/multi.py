@@ -8,16 +8,13 @@ import logging
 import re
 from collections.abc import AsyncGenerator, Sequence
 
-from app.answering.confidence import judge
 from app.answering.events import Action, Step
-from app.answering.evidence import read_passages
-from app.answering.gathering import Gathered, Search, as_one, fuse_passages
+from app.answering.gathering import Gathered, Search, Weigh, as_one, fuse_passages
 from app.answering.generation import Writer
 from app.answering.prompt import clean
 from app.answering.splitting import split
 from app.errors import GenerationFailed
-from app.retrieval.pipeline import Retrieval
-from app.types import Collection, Sampling, Strategy, Usage
+from app.types import Sampling, Strategy, Usage
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +34,8 @@ async def gather(
     question: str,
     *,
     search: Search,
+    weigh: Weigh,
     top_k: int,
-    collection: Collection,
     writer: Writer | None,
     model: str | None = None,
     first_step: int = 1,
@@ -74,7 +71,7 @@ async def gather(
         retrieval=as_one(searches, fuse_passages(searches)[:top_k]),
         strategy=Strategy.MULTI,
         searches=tuple(searches),
-        confidences={part: _confidence(by_query[part], collection) for part in parts} if len(parts) > 1 else {},
+        confidences={part: await weigh(by_query[part]) for part in parts} if len(parts) > 1 else {},
         usage=usage,
     )
 
@@ -107,10 +104,6 @@ def read_queries(text: str, question: str) -> tuple[str, ...]:
     queries = [_BULLET.sub("", line).strip(" \t\"“”'`,") for line in lines if isinstance(line, str)]
     usable = [query for query in queries if any(map(str.isalnum, query)) and len(query) <= _MOST_CHARACTERS]
     return tuple(query for query in dict.fromkeys(usable) if query.casefold() != question.casefold())[:_MOST_REWRITES]
-
-
-def _confidence(found: Retrieval, collection: Collection) -> float:
-    return judge(found.query, read_passages(found.passages), found, collection).confidence
 
 
 def _told(found: int, new: int) -> str:

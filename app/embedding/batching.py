@@ -149,6 +149,11 @@ class BatchingEmbedder:
             self._remember(known)
         return known[text]
 
+    async def embed_texts(self, texts: Sequence[str]) -> Vectors:
+        """`embed_documents` of a few, without a thread that waits for them."""
+        parts = [await asyncio.wrap_future(request.result) for request in self._enqueue(texts, is_query=False)]
+        return np.concatenate(parts) if parts else np.empty((0, self.dimension), np.float32)
+
     def _recall(self, texts: Sequence[str]) -> dict[str, Vector]:
         with self._cache_lock:
             known = {text: self._cache[text] for text in texts if text in self._cache}

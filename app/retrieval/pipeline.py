@@ -168,6 +168,15 @@ class Retriever:
                 self._models[collection] = other.model
         raise EmbeddingModelChanged
 
+    async def similarities(self, query: str, texts: Sequence[str], *, collection: Collection) -> Sequence[float]:
+        """Cosines of a query that was searched for to texts, by the collection's embedder.
+
+        Raises `EmbedderUnavailable`, `EmbeddingModelMismatch`.
+        """
+        embedder = self._embedders.of(collection)
+        similarities: list[float] = (await embedder.embed_texts(texts) @ await embedder.embed_query(query)).tolist()
+        return similarities
+
     async def _retrieve(
         self, query: str, collection: str, top_k: int | None, filters: Mapping[str, Any] | None, explain: bool
     ) -> Retrieval:

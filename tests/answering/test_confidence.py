@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.answering.confidence import FEATURES, SHIPPED, choose_model, judge
+from app.answering.confidence import FEATURES, SHIPPED, Judgement, choose_model, judge
 from app.answering.evidence import read_passages
-from app.answering.features import NAMES, Features, features
+from app.answering.features import NAMES, Features, features, to_compare
 from app.answering.terms import recall, weight, weighted_terms
 from app.config import DEFAULT_EMBEDDING_MODEL
 from app.index.protocol import TermFrequencies
@@ -27,8 +29,16 @@ def retrieval(question: str, *passages: Passage, coverage: float = 1.0, legs: Le
     return Retrieval(question, passages, coverage, {}, legs=legs or Legs())
 
 
-def confidence(question: str, found: Retrieval, collection: Collection | None = None) -> float:
-    return judge(question, read_passages(found.passages), found, collection or default()).confidence
+def judged(question: str, found: Retrieval, collection: Collection, similarity: float = 0.5) -> Judgement:
+    async def compare(query: str, texts: Sequence[str]) -> Sequence[float]:
+        assert query == question
+        return [similarity - 0.1 * place for place in range(len(texts))]
+
+    return asyncio.run(judge(question, read_passages(found.passages), found, collection, compare))
+
+
+def confidence(question: str, found: Retrieval, collection: Collection | None = None, similarity: float = 0.5) -> float:
+    return judged(question, found, collection or default(), similarity).confidence
 
 
 def default(**settings: Any) -> Collection:
@@ -56,7 +66,7 @@ def test_matching_passages_inspire_confidence(question: str, text: str, collecti
 
 def test_no_passages_no_confidence() -> None:
     """Without passages the confidence is 0, and there is nothing to explain."""
-    judgement = judge("Why?", read_passages([]), retrieval("Why?"), default())
+    judgement = judged("Why?", retrieval("Why?"), default())
     assert (judgement.confidence, judgement.explain()) == (0.0, None)
 
 
@@ -143,10 +153,23 @@ def test_words_near_each_other() -> None:
     assert elsewhere.nearby > elsewhere.first_nearby
 
 
+def test_sentences_are_compared_where_that_tells_something() -> None:
+    """The sentences that hold the most of a question are: by their likeness, in a language that the embedder knows."""
+    found = retrieval(QUESTION, passage(PANTHERS), passage(BRIDGE, number=2))
+    assert confidence(QUESTION, found, similarity=0.8) > confidence(QUESTION, found, similarity=0.4) + 0.1
+    evidence = read_passages(found.passages)
+    assert to_compare(QUESTION, evidence, Legs())[0].startswith("The Panthers defense gave up just 308 points")
+    assert len(to_compare(QUESTION, evidence, Legs())) == 3
+    assert features(QUESTION, evidence, 0.5, Legs(), [0.2, 0.6, 0.4]).closest == pytest.approx(0.3)
+    chinese = "黑豹队的防守丢了多少分？"
+    in_chinese = retrieval(chinese, passage(CHINESE))
+    assert confidence(chinese, in_chinese, similarity=0.9) == confidence(chinese, in_chinese, similarity=0.1)
+
+
 def test_an_explanation_adds_up() -> None:
     """The confidence can be recomputed from the features and weights that `explain` shows."""
     found = retrieval(QUESTION, passage(PANTHERS), passage(BRIDGE, number=2))
-    judgement = judge(QUESTION, read_passages(found.passages), found, default())
+    judgement = judged(QUESTION, found, default())
     shown = judgement.explain()
     assert shown is not None
     score = shown["constant"] + sum(shown["weights"][name] * shown["features"][name] for name in shown["weights"])
@@ -166,7 +189,7 @@ def test_another_embedder_is_not_judged_by_the_default_ones_scores() -> None:
     """For a collection with another embedding model, the shipped models go by words alone."""
     name, model = choose_model(QUESTION, make_collection())
     assert name == "spaced, words alone"
-    assert not {"dense", "dense_height", "agreement"} & model.weights.keys()
+    assert not {"dense", "dense_height", "closest", "agreement"} & model.weights.keys()
 
 
 def test_shipped_models_know_only_features() -> None:

@@ -18,7 +18,7 @@ from app.answering.multi import read_queries
 from app.errors import InvalidRequest, ModelNotFound
 from app.retrieval.pipeline import Retrieval
 from app.types import Answer, Message, Mode, Passage, Strategy, Support
-from tests.answering.samples import FixedReader, make_collection, make_generator, make_settings, passage
+from tests.answering.samples import Comparing, FixedReader, make_collection, make_generator, make_settings, passage
 from tests.fake_engine import RESET, STALL, FakeEngine, Reply, answer, broken, calling, delta, refusal, tool_call
 
 pytestmark = pytest.mark.anyio
@@ -30,7 +30,7 @@ COMPOUND = "When did the harbour bridge open and when does the dome close?"
 
 
 @dataclass
-class Shelves:
+class Shelves(Comparing):
     """Finds a passage for a word of the query: the passage whose key is in it."""
 
     shelves: Mapping[str, Passage]
