@@ -117,6 +117,14 @@ async def test_a_query_waits_without_a_thread(embedder: BatchingEmbedder, model:
     assert model.calls == [["first"], ["stays"]]
 
 
+@pytest.mark.anyio
+async def test_texts_wait_without_a_thread(embedder: BatchingEmbedder) -> None:
+    """Texts that are awaited are embedded as documents are, however many."""
+    texts = [f"text {number}" for number in range(50)]
+    assert np.array_equal(await embedder.embed_texts(texts), HashingEmbedder().embed_documents(texts))
+    assert (await embedder.embed_texts([])).shape == (0, 64)
+
+
 def test_a_long_document_is_cut_into_passes(embedder: BatchingEmbedder, model: CountingEmbedder) -> None:
     """Many texts go through in slices, in their order, so that others are not kept waiting."""
     texts = [f"text {number}" for number in range(50)]

@@ -32,6 +32,19 @@ def test_both_languages_are_found(shelf: Shelf, query: str, name: str) -> None:
     assert passage.scores.dense is not None
 
 
+@pytest.mark.anyio
+async def test_texts_are_compared_with_a_query(shelf: Shelf) -> None:
+    """By the cosine of their embeddings, in the order of the texts; of none there is nothing to say."""
+    with shelf.database.read() as connection:
+        collection = get_collection(connection, "default")
+    same, near, far = await shelf.retriever.similarities(
+        "the dome closes", ["the dome closes", "the dome opens", "onion soup"], collection=collection
+    )
+    assert same == pytest.approx(1.0, abs=1e-5)
+    assert same > near > far
+    assert await shelf.retriever.similarities("the dome", [], collection=collection) == []
+
+
 def test_a_deleted_document_is_never_returned(shelf: Shelf) -> None:
     """From its DELETE on nothing of it is found, though the index still holds it until the next sync."""
     gone = shelf.put("The dome is copper and green.")
