@@ -142,8 +142,7 @@ class BatchingEmbedder:
         """The same for one query, without a thread that waits for it."""
         known = self._recall([text])
         if text not in known:
-            if not self._loaded.is_set():
-                await asyncio.to_thread(self.wait)
+            await self._until_loaded()
             [request] = self._enqueue([text], is_query=True)
             known[text] = (await asyncio.wrap_future(request.result))[0]
             self._remember(known)
@@ -151,8 +150,13 @@ class BatchingEmbedder:
 
     async def embed_texts(self, texts: Sequence[str]) -> Vectors:
         """`embed_documents` of a few, without a thread that waits for them."""
+        await self._until_loaded()
         parts = [await asyncio.wrap_future(request.result) for request in self._enqueue(texts, is_query=False)]
         return np.concatenate(parts) if parts else np.empty((0, self.dimension), np.float32)
+
+    async def _until_loaded(self) -> None:
+        if not self._loaded.is_set():
+            await asyncio.to_thread(self.wait)
 
     def _recall(self, texts: Sequence[str]) -> dict[str, Vector]:
         with self._cache_lock:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import threading
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import numpy.typing as npt
 from app.config import DEFAULT_EMBEDDING_MODEL
 from app.cores import available_cores
 from app.embedding.protocol import Embedder, Vectors
-from app.embedding.traced import trace
+from app.embedding.traced import TracedEncoder, trace
 from app.errors import ConfigurationError
 from app.index.analysis import analyse
 
@@ -30,6 +31,7 @@ _QUERIES_PER_THREAD = 5
 # What 16 texts need still fits the cache: with 32 they took a fifth more of processor time each.
 _BATCH_ON_A_CPU, _BATCH_ON_A_GPU = 16, 32
 _KEPT_MULTIPLICATIONS = "128"
+_DOCUMENT_TOKENS = 8  # to a multiple of which passes of documents are filled up: an eighth of the sizes
 _COUNTED_AT_ONCE = 1024  # texts: the tokens of all 50 MB of a file would take 700 MB
 _MOST_PASSES = 4  # each keeps the activations of a batch, and a core more speeds each of them up too
 # SHA-256 of the weights, as published with sentence-transformers/all-MiniLM-L6-v2.
@@ -59,6 +61,9 @@ class SentenceTransformerEmbedder:
         is_on_cpu = self._model.device.type == "cpu"
         self.batch_size = batch_size or (_BATCH_ON_A_CPU if is_on_cpu else _BATCH_ON_A_GPU)
         self._traced = trace(self._model) if is_on_cpu else None
+        self._packed: TracedEncoder | None = None
+        self._may_pack = self._traced is not None and str(self._model.dtype) == "torch.bfloat16"
+        self._packing = threading.Lock()
         cores = available_cores()
         # Two passes on a core each do a tenth more than one on both, whose halves wait for each other at every step,
         # and for whatever else takes one of the cores in between.
@@ -76,11 +81,12 @@ class SentenceTransformerEmbedder:
         self.max_tokens: int = self._model.get_max_seq_length() or 512
 
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
-        return self._encode(texts, self._model.encode_document, _DOCUMENT_PROMPTS, self._document_threads)
+        threads, traced = self._document_threads, self._traced
+        return self._encode(texts, self._model.encode_document, _DOCUMENT_PROMPTS, threads, traced, _DOCUMENT_TOKENS)
 
     def embed_queries(self, texts: Sequence[str]) -> Vectors:
         threads = min(available_cores(), self._threads_for_a_query + (len(texts) - 1) // _QUERIES_PER_THREAD)
-        return self._encode(texts, self._model.encode_query, _QUERY_PROMPTS, threads)
+        return self._encode(texts, self._model.encode_query, _QUERY_PROMPTS, threads, self._for_queries())
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         counts: list[int] = []
@@ -95,14 +101,28 @@ class SentenceTransformerEmbedder:
             return 1.0
         return 1.0 - float(ids.count(self._unknown_id)) / len(ids)
 
+    def _for_queries(self) -> TracedEncoder | None:
+        """The graph with packed weights, which is made when the first query comes: workers embed none."""
+        with self._packing:
+            if self._may_pack:
+                self._may_pack = False
+                self._packed = trace(self._model, packed=True)
+        return self._packed or self._traced
+
     def _encode(
-        self, texts: Sequence[str], encode: Callable[..., Any], prompts: Sequence[str], threads: int
+        self,
+        texts: Sequence[str],
+        encode: Callable[..., Any],
+        prompts: Sequence[str],
+        threads: int,
+        traced: TracedEncoder | None,
+        multiple: int = 1,
     ) -> Vectors:
         if not texts:
             return np.empty((0, self.dimension), dtype=np.float32)
-        if self._traced is not None:
+        if traced is not None:
             prompt = next((self._model.prompts[name] for name in prompts if name in self._model.prompts), None)
-            return self._traced.encode(texts, prompt or None, batch_size=self.batch_size, threads=threads)
+            return traced.encode(texts, prompt or None, batch_size=self.batch_size, threads=threads, multiple=multiple)
         vectors = encode(
             list(texts),
             batch_size=self.batch_size,

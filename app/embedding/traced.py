@@ -4,7 +4,8 @@ A query is so short that half its time goes into Python; and each of the hundred
 again, for which it waits behind every other thread of a busy process. A graph takes it once.
 
 In bfloat16, oneDNN multiplies by weights that it has first put in an order of its own: with every pass, unless the
-graph holds them in that order. That is a quarter of a query's time.
+graph holds them in that order. That is a quarter of a query's time, and little of a document's, for whose many shapes
+memory would grow.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -42,9 +43,12 @@ class TracedEncoder:
         self._graph = graph
 
     def encode(
-        self, texts: Sequence[str], prompt: str | None, *, batch_size: int, threads: int
+        self, texts: Sequence[str], prompt: str | None, *, batch_size: int, threads: int, multiple: int = 1
     ) -> npt.NDArray[np.float32]:
-        """Vectors of unit length, shape (texts, dimension), each pass on so many `threads` of torch."""
+        """Vectors of unit length, shape (texts, dimension), each pass on so many `threads` of torch.
+
+        The tokens of a pass are filled up to a `multiple`: oneDNN compiles, and keeps, a multiplication for each size.
+        """
         import torch
 
         by_length = sorted(range(len(texts)), key=lambda at: -len(texts[at]))  # padding is wasted work
@@ -53,18 +57,28 @@ class TracedEncoder:
             for start in range(0, len(by_length), batch_size):
                 batch = [texts[at] for at in by_length[start : start + batch_size]]
                 features = self._model.preprocess(batch, prompt=prompt)
-                parts.append(self._graph(*(features[name] for name in self._names)).numpy())
+                values = [features[name] for name in self._names]
+                parts.append(self._graph(*self._filled_up(values, multiple)).numpy())
         vectors = np.empty((len(texts), parts[0].shape[1]), dtype=np.float32)
         vectors[by_length] = np.concatenate(parts)
         return vectors
 
+    def _filled_up(self, values: list[Any], multiple: int) -> list[Any]:
+        """With tokens behind that are not attended to."""
+        import torch
 
-def trace(model: Any) -> TracedEncoder | None:
-    """None for a model whose graph does not do the same for every shape: it is used as it is, then."""
-    return _trace(model, _with_packed_weights(model)) or _trace(model, nullcontext())
+        if "attention_mask" not in self._names or getattr(self._model.tokenizer, "padding_side", None) != "right":
+            return values
+        length = values[self._names.index("attention_mask")].shape[1]
+        more = min(-length % multiple, max(0, (self._model.get_max_seq_length() or length) - length))
+        return [torch.nn.functional.pad(value, (0, more)) for value in values] if more else values
 
 
-def _trace(model: Any, while_tracing: AbstractContextManager[None]) -> TracedEncoder | None:
+def trace(model: Any, *, packed: bool = False) -> TracedEncoder | None:
+    """None for a model whose graph does not do the same for every shape: it is used as it is, then.
+
+    `packed`: with the weights in oneDNN's order, or none.
+    """
     import torch
 
     prompt = model.prompts.get("query") or None
@@ -86,26 +100,33 @@ def _trace(model: Any, while_tracing: AbstractContextManager[None]) -> TracedEnc
 
     try:
         # Of what is constant in the graph it need not be warned: the probes tell whether that matters.
-        with torch.no_grad(), warnings.catch_warnings(action="ignore"), _quiet_transformers(), while_tracing:
+        with torch.no_grad(), warnings.catch_warnings(action="ignore"), _quiet_transformers(), _packing(model, packed):
             example = tuple(features[name] for name in names)
             graph = torch.jit.trace(Pass().eval(), example, check_trace=False)  # type: ignore[no-untyped-call]
             graph = torch.jit.freeze(graph)
         traced = TracedEncoder(model, names, graph)
         for texts in _PROBES:
             expected = model.encode_query(list(texts), normalize_embeddings=True, show_progress_bar=False)
-            found = traced.encode(texts, prompt, batch_size=len(texts), threads=torch.get_num_threads())
-            if not np.allclose(found, expected, atol=_TOLERANCE):
-                raise ValueError("the graph gives other vectors")
+            for multiple in (1, 8):
+                found = traced.encode(
+                    texts, prompt, batch_size=len(texts), threads=torch.get_num_threads(), multiple=multiple
+                )
+                if not np.allclose(found, expected, atol=_TOLERANCE):
+                    raise ValueError("the graph gives other vectors")
     except Exception as error:  # whatever a model of somebody else raises here, it still works as it is
-        logger.info("the model is not traced: %.200s", error)
+        logger.info("the model is not traced%s: %.200s", " with packed weights" * packed, error)
         return None
     return traced
 
 
 @contextmanager
-def _with_packed_weights(model: Any) -> Iterator[None]:
-    """What is traced meanwhile holds the weights in oneDNN's order."""
+def _packing(model: Any, packed: bool) -> Iterator[None]:
+    """What is traced meanwhile holds the weights in oneDNN's order, where it is to be `packed`."""
     import torch
+
+    if not packed:
+        yield
+        return
 
     multiply = torch.jit.CompilationUnit(_MULTIPLY).multiply
 

@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -148,19 +149,44 @@ def test_one_graph_embeds_texts_of_every_length(bundled: SentenceTransformerEmbe
             assert np.allclose(np.linalg.norm(found, axis=1), 1.0, atol=1e-5)
 
 
-def test_a_graph_without_packed_weights_embeds_the_same(
+def test_passes_of_documents_have_few_sizes(
     bundled: SentenceTransformerEmbedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where torch cannot hold weights in oneDNN's order, the graph has them as they are; the model keeps its own."""
+    """Their tokens are filled up to multiples of eight, but not beyond what the model takes."""
+    assert bundled._traced is not None
+    graph, widths = bundled._traced._graph, []
+
+    def watched(*values: Any) -> Any:
+        widths.append(values[0].shape[1])
+        return graph(*values)
+
+    monkeypatch.setattr(bundled._traced, "_graph", watched)
+    for words in (1, 5, 6, 7, 13, 500):
+        bundled.embed_documents(["tide " * words])
+    assert widths == [8, 8, 8, 16, 16, 256]
+    monkeypatch.setattr(bundled._model, "max_seq_length", 12)
+    bundled.embed_documents(["tide " * 9])
+    assert widths[-1] == 12
+
+
+def test_queries_have_a_graph_with_packed_weights(
+    bundled: SentenceTransformerEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Made with the first query, where torch can; without, queries go through the graph of the documents."""
+    queries = ["Who?", "When did the dome close, and who closed it?"]
     monkeypatch.setattr(traced, "_MULTIPLY", "def multiply(rows: Tensor): return torch.ops.mkldnn.no_such_thing(rows)")
     plain = SentenceTransformerEmbedder(bundled.name, device="cpu")
-    assert plain._traced is not None
-    assert "_linear_pointwise" not in str(plain._traced._graph.inlined_graph)
-    is_packed = "_linear_pointwise" in str(bundled._traced and bundled._traced._graph.inlined_graph)
-    assert is_packed == (str(bundled._model.dtype) == "torch.bfloat16")
-    queries = ["Who?", "When did the dome close, and who closed it?"]
-    assert np.allclose(plain.embed_queries(queries), bundled.embed_queries(queries), atol=1e-2)
-    assert not [module for module in bundled._model.modules() if type(module).__name__ == "Packed"]
+    expected = plain.embed_documents(queries)
+    assert np.allclose(plain.embed_queries(queries), expected, atol=1e-2)
+    assert plain._packed is None
+    monkeypatch.undo()
+    able = SentenceTransformerEmbedder(bundled.name, device="cpu")
+    able.embed_documents(queries)
+    assert able._packed is None
+    assert np.allclose(able.embed_queries(queries), expected, atol=1e-2)
+    if able._packed is not None:
+        assert "_linear_pointwise" in str(able._packed._graph.inlined_graph)
+    assert not [module for module in able._model.modules() if type(module).__name__ == "Packed"]
 
 
 def test_a_model_that_is_another_in_a_graph_is_used_as_it_is(
