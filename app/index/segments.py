@@ -102,7 +102,7 @@ class Segment(ABC):
 
     def _search(self, queries: Scores, limit: int, selection: Selection) -> Iterator[tuple[Ids, Scores]]:
         """Rows and scores for each query."""
-        faiss.omp_set_num_threads(_FAISS_THREADS)
+        faiss.omp_set_num_threads(min(len(queries), _FAISS_THREADS))  # a team for one query costs more than it brings
         scores, rows = self._index.search(queries, min(limit, self.record.count), params=selection.parameters)
         found = rows >= 0  # -1 fills up where fewer were found
         return ((rows[i][found[i]], scores[i][found[i]]) for i in range(len(queries)))

@@ -111,9 +111,8 @@ class Snapshot:
             segment, selection = one
             return segment.search(queries, limit, selection)
 
-        # Few rows take less time than another thread takes to wake up, and many queries fill the cores by themselves.
-        rows = sum(selection.cost for _, selection in selected)
-        at_once = rows >= _WORTH_THREADS and len(selected) > 1 and len(queries) == 1
+        # Few rows take less time than another thread takes to wake up.
+        at_once = sum(selection.cost for _, selection in selected) >= _WORTH_THREADS and len(selected) > 1
         found = _threads().map(search, selected) if at_once else map(search, selected)
         return list(zip(*found, strict=True)) if selected else [()] * len(queries)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -144,8 +144,9 @@ class Retriever:
         self._models: dict[str, str] = {}  # of the collections that have another one than the configured, by name
         self._top_k = top_k
         self._mending = CapacityLimiter(_MENDERS)  # who waits for one must not take the threads of all requests
-        threads = max(2, available_cores() // 2)
-        self._searches = Together(self._search_all, threads=threads, most=_SEARCHED_TOGETHER)
+        shares = max(1, available_cores() // 2)
+        threads = max(2, shares)  # one long search must not keep the others waiting
+        self._searches = Together(self._search_all, threads=threads, shares=shares, most=_SEARCHED_TOGETHER)
         self._dense_leg = ThreadPoolExecutor(threads, thread_name_prefix="dense")
 
     async def retrieve(
@@ -174,7 +175,8 @@ class Retriever:
         Raises `EmbedderUnavailable`, `EmbeddingModelMismatch`.
         """
         embedder = self._embedders.of(collection)
-        similarities: list[float] = (await embedder.embed_texts(texts) @ await embedder.embed_query(query)).tolist()
+        vector = await embedder.embed_query(query)
+        similarities: list[float] = (await embedder.embed_texts(texts) @ vector).tolist()
         return similarities
 
     async def _retrieve(
@@ -242,7 +244,10 @@ class Retriever:
                         searches.append(self._prepare(request, collection, index, allowed))
                     # Both legs at once: FAISS and tantivy do without Python's lock for most of the time.
                     dense = self._dense_leg.submit(self._search_dense, searches)
-                    lexical = list(map(self._search_lexical, searches))
+                    try:
+                        lexical = list(map(self._search_lexical, searches))
+                    finally:
+                        wait([dense])  # it must not outlive this search
                     found = [_fused(*each) for each in zip(searches, dense.result(), lexical, strict=True)]
                     for name, index in indexes.items():
                         self._confirm(collections[name], index)

@@ -14,20 +14,23 @@ Reply = TypeVar("Reply")
 
 
 class Together(Generic[Request, Reply]):
-    """What a call costs once, it costs once for all that came while the threads were busy.
-
-    One call takes all that waits, as many as it may: more threads would take Python's lock from each other.
-    """
+    """What a call costs once, it costs once for all that came while the threads were busy."""
 
     def __init__(
-        self, work: Callable[[Sequence[Request]], Sequence[Reply | Exception]], *, threads: int, most: int
+        self, work: Callable[[Sequence[Request]], Sequence[Reply | Exception]], *, threads: int, shares: int, most: int
     ) -> None:
-        """`work` runs in up to so many threads at once and gives a reply, or an error, for each of `most` requests."""
+        """`work` runs in up to so many threads at once and gives a reply, or an error, for each of `most` requests.
+
+        What waits is shared out over `shares` of the threads: more would take Python's lock from each other, but are
+        there when those are busy.
+        """
         self._work = work
         self._threads = threads
+        self._shares = shares
         self._most = most
         self._limiter: CapacityLimiter | None = None
         self._waiting: list[tuple[Request, asyncio.Future[Reply]]] = []
+        self._calls = 0  # that are under way
         self._runners = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -53,14 +56,18 @@ class Together(Generic[Request, Reply]):
     async def _serve(self) -> None:
         if self._limiter is None:  # made inside the event loop that it belongs to
             self._limiter = CapacityLimiter(self._threads)
-        taken, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+        share = min(-(-len(self._waiting) // max(1, self._shares - self._calls)), self._most)
+        taken, self._waiting = self._waiting[:share], self._waiting[share:]
         batch = [(request, reply) for request, reply in taken if not reply.done()]  # the others' clients have left
+        self._calls += 1
         try:
             outcomes = await anyio.to_thread.run_sync(
                 self._work, [request for request, _ in batch], limiter=self._limiter
             )
         except Exception as error:
             outcomes = [error] * len(batch)
+        finally:
+            self._calls -= 1
         for (_, reply), outcome in zip(batch, outcomes, strict=True):
             if reply.done():
                 continue

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
+from typing import Any
 
 import pytest
 
-from app.errors import EmbeddingModelMismatch, InvalidFilter
+from app.errors import CollectionNotFound, EmbeddingModelMismatch, FootnoteError, IndexDamaged, InvalidFilter
 from app.index.idset import IdSet
+from app.index.snapshot import Snapshot
 from app.store import documents
-from app.store.collections import change_settings, get_collection
+from app.store.collections import change_settings, create_collection, get_collection
 from tests.retrieval.shelves import TEXTS, Shelf
 from tests.store.library import NOW
 
@@ -163,6 +166,52 @@ def test_a_damaged_index_heals_by_itself(shelf: Shelf, damage: str) -> None:
     with shelf.database.read() as connection:
         collection = get_collection(connection, "default")
     assert shelf.core.projection.problems(collection) == []
+
+
+@pytest.mark.parametrize("leg", ["search_dense_together", "search_lexical"])
+def test_damage_that_a_leg_meets_is_healed(shelf: Shelf, monkeypatch: pytest.MonkeyPatch, leg: str) -> None:
+    """Whichever leg it is, and in whatever thread it runs: the index is made anew, and the search goes on."""
+    expected = shelf.found("When does the dome close?")
+    real = getattr(Snapshot, leg)
+    met: list[str] = []
+
+    def broken_once(*arguments: Any) -> Any:
+        if not met:
+            met.append(leg)
+            raise IndexDamaged("A file ends too soon.")
+        return real(*arguments)
+
+    monkeypatch.setattr(Snapshot, leg, broken_once)
+    assert shelf.found("When does the dome close?") == expected
+    assert met == [leg]
+
+
+@pytest.mark.anyio
+async def test_searches_that_go_together_stay_apart(shelf: Shelf) -> None:
+    """Each finds, or fails, as if it were alone: other filters, other collections, and what is wrong with one."""
+    with shelf.database.write() as connection:
+        create_collection(connection, "empty", {}, NOW)
+    asked: list[dict[str, Any]] = [
+        {"query": "When does the dome close?"},
+        {"query": "When does the dome close?", "filters": {"name": "loans"}},
+        {"query": "the night watch", "collection": "empty"},
+        {"query": "instrument lending", "explain": True},
+        {"query": "instrument lending", "collection": "unknown"},
+        {"query": "夜班几点", "filters": {"name": {"$near": 1}}},
+        {"query": "夜班几点", "top_k": 2},
+    ]
+
+    async def search(**options: Any) -> Any:
+        try:
+            found = await shelf.retriever.retrieve(**{"collection": "default", "top_k": 3, **options})
+        except FootnoteError as error:
+            return type(error)
+        return found.passages, found.legs
+
+    together = await asyncio.gather(*(search(**each) for each in asked))
+    assert together == [await search(**each) for each in asked]
+    assert together[4:6] == [CollectionNotFound, InvalidFilter]
+    assert [len(found[0]) for found in (together[0], together[1], together[2], together[6])] == [3, 1, 0, 2]
 
 
 def test_a_damaged_index_is_found_and_rebuilt_on_request(shelf: Shelf) -> None:

@@ -33,7 +33,7 @@ class Work:
 async def test_what_came_meanwhile_goes_in_one_call() -> None:
     """While one call runs, the others wait, and then go together, as many as may."""
     work = Work()
-    together = Together(work, threads=1, most=3)
+    together = Together(work, threads=1, shares=1, most=3)
     work.gate.clear()
     first = asyncio.ensure_future(together.ask(1))
     await asyncio.to_thread(wait_until, lambda: work.calls)
@@ -45,10 +45,18 @@ async def test_what_came_meanwhile_goes_in_one_call() -> None:
     assert await together.ask(7) == 14
 
 
-async def test_another_thread_takes_what_one_call_may_not() -> None:
+async def test_free_threads_share_what_waits() -> None:
+    """Two threads take half of it each."""
+    work = Work()
+    together = Together(work, threads=2, shares=2, most=9)
+    assert await asyncio.gather(*(together.ask(number) for number in range(1, 7))) == [2, 4, 6, 8, 10, 12]
+    assert sorted(work.calls) == [[1, 2, 3], [4, 5, 6]]
+
+
+async def test_another_thread_is_there_for_what_one_call_may_not_take() -> None:
     """Both run at once; a thread that finds nothing left takes nothing."""
     work = Work()
-    together = Together(work, threads=2, most=4)
+    together = Together(work, threads=2, shares=1, most=4)
     work.gate.clear()
     asked = [asyncio.ensure_future(together.ask(number)) for number in range(1, 7)]
     await asyncio.to_thread(wait_until, lambda: len(work.calls) == 2)
@@ -61,7 +69,7 @@ async def test_another_thread_takes_what_one_call_may_not() -> None:
 
 async def test_everybody_has_an_error_of_their_own() -> None:
     """An error for one request is its own; one of the call is everybody's, and the next call goes on."""
-    together = Together(Work(), threads=1, most=9)
+    together = Together(Work(), threads=1, shares=1, most=9)
     outcomes = await asyncio.gather(*map(together.ask, (1, -2, 3)), return_exceptions=True)
     assert (outcomes[0], outcomes[2]) == (2, 6)
     assert isinstance(outcomes[1], ValueError)
@@ -72,7 +80,7 @@ async def test_everybody_has_an_error_of_their_own() -> None:
 
 async def test_nobody_is_forgotten() -> None:
     """However the askers come and go, each is answered."""
-    together = Together(Work(), threads=2, most=3)
+    together = Together(Work(), threads=2, shares=2, most=3)
 
     async def ask(number: int) -> int:
         await asyncio.sleep(number % 7 / 5000)
@@ -87,7 +95,7 @@ async def test_nobody_is_forgotten() -> None:
 async def test_who_has_left_is_not_worked_for() -> None:
     """A request whose caller is gone before its turn is left out."""
     work = Work()
-    together = Together(work, threads=1, most=9)
+    together = Together(work, threads=1, shares=1, most=9)
     work.gate.clear()
     first = asyncio.ensure_future(together.ask(1))
     await asyncio.to_thread(wait_until, lambda: work.calls)
