@@ -218,21 +218,11 @@ def ask(
             sentences = to_compare(text, evidence, legs)
             made.append((text, evidence, coverage, legs, sentences, held.issuperset(question["doc_id"])))
     distinct = list(dict.fromkeys(sentence for *_, sentences, _ in made for sentence in sentences))
-    meant = dict(zip(distinct, embed_by_length(embedder, distinct), strict=True))
+    meant = dict(zip(distinct, embedder.embed_documents(distinct), strict=True))
     return [
         Asked(features(text, evidence, coverage, legs, [float(meant[s] @ vector) for s in sentences]), is_held)
         for (text, evidence, coverage, legs, sentences, is_held), vector in zip(made, vectors, strict=True)
     ]
-
-
-def embed_by_length(embedder: Embedder, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-    """Texts of one length share a pass: padding is wasted work."""
-    order = sorted(range(len(texts)), key=lambda at: len(texts[at]))
-    vectors = np.empty((len(texts), embedder.dimension), dtype=np.float32)
-    for at in range(0, len(order), embedder.batch_size):
-        part = order[at : at + embedder.batch_size]
-        vectors[part] = embedder.embed_documents([texts[i] for i in part])
-    return vectors
 
 
 def _passage(part: Chunked, name: str, score: float, scores: Scores) -> Passage:

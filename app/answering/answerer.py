@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from app.answering import agent, multi
-from app.answering.confidence import judge
+from app.answering.confidence import Compare, judge
 from app.answering.draft import Draft
 from app.answering.events import Delta, Done, Event, Failed, FunctionsCalled, Sources, Step
 from app.answering.evidence import Evidence, read_passages
@@ -130,12 +130,12 @@ class Answerer:
             retrieval,
             request.conversation_id,
             collection,
+            compare=self._compare(collection),
             is_judged=self._second_opinion is not None,
         )
         draft.strategy, draft.spent = gathered.strategy, spent + gathered.usage
         draft.of_parts = gathered.confidences.values()
         draft.timings.update(timings)
-        compare = partial(self._retriever.similarities, collection=collection)
         yield Sources(retrieval.sources)
         task = _task(request, collection, draft.evidence, retrieval.joined)
         failure = unserved or gathered.failure
@@ -146,18 +146,18 @@ class Answerer:
                 async with aclosing(self._speak(draft, generator, task)) as events:
                     async for event in events:
                         yield event
-                await draft.weigh(compare)
+                await draft.weigh()
                 yield Done(draft.finish())
                 return
             except GenerationInterrupted as error:
                 for event in draft.end():
                     yield event
-                await draft.weigh(compare)
+                await draft.weigh()
                 yield Failed(error, draft.break_off(error))
                 return
             except GenerationFailed as error:
                 draft.degrade(error)
-        await draft.weigh(compare)
+        await draft.weigh()
         if draft.confidence < self._threshold(collection) or not any(draft.evidence.terms):
             yield Delta(draft.abstain())
         else:
@@ -213,8 +213,11 @@ class Answerer:
 
     async def _weigh(self, found: Retrieval, *, collection: Collection) -> float:
         """The confidence that one of several searches answers its query."""
-        compare = partial(self._retriever.similarities, collection=collection)
-        return (await judge(found.query, read_passages(found.passages), found, collection, compare)).confidence
+        evidence = read_passages(found.passages)
+        return (await judge(found.query, evidence, found, collection, self._compare(collection))).confidence
+
+    def _compare(self, collection: Collection) -> Compare:
+        return partial(self._retriever.similarities, collection=collection)
 
     async def preview(self, request: AskRequest, *, collection: Collection) -> Preview:
         """What a language model would be asked. None is: a follow-up is made to stand alone by its words,

@@ -36,9 +36,12 @@ class Draft:
         conversation_id: str | None,
         collection: Collection,
         *,
+        compare: Compare,
         is_judged: bool = False,
     ) -> None:
         """`query` is what was searched for: the question, made to stand alone. `is_judged`: see `CheckedText`."""
+        self._compare = compare
+        self._judgement: Judgement  # when it has been weighed
         self._question = question
         self._language: str | None = collection.settings.get("language")
         self._retrieval = retrieval
@@ -52,17 +55,16 @@ class Draft:
         self.begin(Mode.EXTRACT, None)
         unsupported = Unsupported(collection.setting("unsupported", Unsupported.KEEP))
         self.checked = CheckedText(self.evidence, unsupported, self.timings, is_judged=is_judged)
-        self._judgement = Judgement(0.0)  # until it is weighed
         self._reason: str | None = None
         self._answerable = True
         self._degraded = False
         self.strategy = Strategy.SINGLE
         self.spent = Usage()  # before the answer itself: on rewriting, on planning
 
-    async def weigh(self, compare: Compare) -> None:
+    async def weigh(self) -> None:
         """Before anybody wants the confidence, `finish` included; where a language model answers, after it has."""
-        with timed("verify", self.timings):
-            self._judgement = await judge(self._query, self._found, self._retrieval, self._collection, compare)
+        with timed("weigh", self.timings):
+            self._judgement = await judge(self._query, self._found, self._retrieval, self._collection, self._compare)
 
     @property
     def confidence(self) -> float:

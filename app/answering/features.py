@@ -1,7 +1,8 @@
 """What a question and its passages tell of whether they answer it: numbers for `app.answering.confidence`.
 
-No model is asked. A term's worth is its weight times its rarity in the whole collection, so that a name that many
-documents share says less than one that a single document holds.
+No language model is asked, and the embedder only how near the best sentences come to the question. A term's worth is
+its weight times its rarity in the whole collection, so that a name that many documents share says less than one that a
+single document holds.
 """
 
 from __future__ import annotations
@@ -75,9 +76,7 @@ class Features:
     phrases: float  # share of neighbouring words that the best sentences hold side by side; in Chinese of runs of three
     kind_missing: float  # 1 where a date or a number is asked for, and the best sentences have none of their own
     lexical_lead: float  # by how much the best BM25 score leads over the mean of the next five, as a share of it
-    dense: (
-        float  # the best cosine similarity; this and the next three as far as the embedder knows the question's words
-    )
+    dense: float  # the best cosine similarity; this and the next three as far as the embedder knows the question
     dense_height: float  # by how many standard deviations it lies above the other candidates, as a logarithm
     closest: float  # the best similarity to the question among the sentences that hold the most of it, likewise
     agreement: float  # 1 where both legs put the first passage first
@@ -88,24 +87,21 @@ NAMES = tuple(field.name for field in fields(Features))
 
 
 def to_compare(question: str, evidence: Evidence, legs: Legs) -> list[str]:
-    """The sentences that hold the most of a question: what the embedder makes of them tells the most."""
+    """The sentences that hold the most of a question, each once: chunks overlap."""
     words = weighted_terms(question)
-    rarity = _rarity(words, evidence, legs)
-    worth = {term: weight * rarity[term] for term, weight in words.items()}
-    best = nlargest(_COMPARED, evidence.sentences, key=lambda sentence: recall(worth, sentence.terms))
-    return [evidence.text(sentence) for sentence in best]
+    worth = _worth(words, _rarity(words, evidence, legs))
+    held = {evidence.text(sentence): recall(worth, sentence.terms) for sentence in evidence.sentences}
+    return nlargest(_COMPARED, held, key=held.__getitem__)
 
 
-def features(
-    question: str, evidence: Evidence, coverage: float, legs: Legs, similarities: Sequence[float] = ()
-) -> Features:
+def features(question: str, evidence: Evidence, coverage: float, legs: Legs, similarities: Sequence[float]) -> Features:
     """`coverage` is the embedder's, of the question; `similarities` its cosines of the question to `to_compare`.
 
     There must be at least one passage.
     """
     words = weighted_terms(question)
     rarity = _rarity(words, evidence, legs)
-    worth = {term: weight * rarity[term] for term, weight in words.items()}
+    worth = _worth(words, rarity)
     total = sum(worth.values())
     passages = [
         terms.union(_terms_around(passage)) for terms, passage in zip(evidence.terms, evidence.passages, strict=True)
@@ -179,6 +175,10 @@ def _best_document(
 
 def _chunks(evidence: Evidence, legs: Legs) -> int:
     return legs.frequencies.chunks or len(evidence.passages)
+
+
+def _worth(words: Mapping[str, float], rarity: Mapping[str, float]) -> dict[str, float]:
+    return {term: weight * rarity[term] for term, weight in words.items()}
 
 
 def _rarity(words: Mapping[str, float], evidence: Evidence, legs: Legs) -> dict[str, float]:

@@ -67,11 +67,13 @@ async def gather(
         yield Step(number, Action.SEARCH, {"query": query}, _told(len(chunks), new), len(chunks), new)
         number += 1
     by_query = dict(zip(queries, searches, strict=True))
+    weighed = parts if len(parts) > 1 else ()
+    sure = await asyncio.gather(*(weigh(by_query[part]) for part in weighed))
     yield Gathered(
         retrieval=as_one(searches, fuse_passages(searches)[:top_k]),
         strategy=Strategy.MULTI,
         searches=tuple(searches),
-        confidences={part: await weigh(by_query[part]) for part in parts} if len(parts) > 1 else {},
+        confidences=dict(zip(weighed, sure, strict=True)),
         usage=usage,
     )
 

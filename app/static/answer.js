@@ -8,7 +8,7 @@ import { appendMarked, gapLength, GrowingText } from "./markers.js";
 import { ratingButtons } from "./rating.js";
 
 const MOST_NEAREST = 3;
-const STAGES = ["embed", "search", "rerank", "prompt", "generate", "verify"]; // one after the other
+const STAGES = ["embed", "search", "rerank", "prompt", "generate", "verify", "weigh"]; // one after the other
 
 export class AnswerView {
   /** `open(source, opener)` shows a source's document. */

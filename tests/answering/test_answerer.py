@@ -12,10 +12,11 @@ import pytest
 
 from app.answering.answerer import Answerer, AskRequest
 from app.answering.events import CitationFound, Delta, Done, Event, Failed, Sources
+from app.config import DEFAULT_EMBEDDING_MODEL
 from app.errors import GenerationInterrupted, InvalidRequest, ModelNotFound
-from app.types import Answer, Message, Mode, Passage, Support, Usage
+from app.types import Answer, Message, Mode, Passage, Strategy, Support, Usage
 from tests.answering.samples import CHINESE, make_answerer, make_collection, make_generator, passage
-from tests.fake_engine import STALL, FakeEngine, answer, broken, refusal
+from tests.fake_engine import STALL, FakeEngine, Reply, answer, broken, refusal
 
 pytestmark = pytest.mark.anyio
 
@@ -258,6 +259,33 @@ async def test_history_reaches_the_model(
     assert result.usage == Usage(22, 14)  # of both
     assert engine.requests[1]["messages"][1]["content"] == "Who built the harbour bridge?"
     assert engine.requests[1]["messages"][-1]["content"].endswith("And when?")
+
+
+@pytest.mark.parametrize(
+    ("question", "reply"),
+    [
+        (BRIDGE_QUESTION, answer("It opened in 1932. [2]")),
+        (BRIDGE_QUESTION, broken("It opened in 1932. [2] It")),
+        (BRIDGE_QUESTION, None),
+        ("When did the harbour bridge open and who led the team in sacks?", None),
+    ],
+    ids=["generated", "broken off", "extracted", "in parts"],
+)
+async def test_every_answer_is_weighed(
+    engine: FakeEngine, client: httpx.AsyncClient, passages: list[Passage], question: str, reply: Reply | None
+) -> None:
+    """However it comes to its end, its confidence rests on sentences that were compared with the question."""
+    answerer, retriever = make_answerer(passages, make_generator(engine, client) if reply else None)
+    collection = replace(make_collection(strategy="multi"), embedding_model=DEFAULT_EMBEDDING_MODEL)
+    request = AskRequest(question, strategy=Strategy.SINGLE if reply else None)
+    found = []
+    for retriever.likeness in (0.9, 0.1):
+        if reply is not None:
+            engine.script(reply)
+        *_, last = [event async for event in answerer.ask(request, collection=collection)]
+        assert isinstance(last, Done | Failed)
+        found.append(last.answer.confidence if isinstance(last, Done) else last.answer_so_far.confidence)
+    assert found[0] > found[1] > 0
 
 
 async def test_explanations(passages: list[Passage]) -> None:

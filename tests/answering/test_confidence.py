@@ -17,6 +17,7 @@ from app.answering.evidence import read_passages
 from app.answering.features import NAMES, Features, features, to_compare
 from app.answering.terms import recall, weight, weighted_terms
 from app.config import DEFAULT_EMBEDDING_MODEL
+from app.errors import EmbedderUnavailable
 from app.index.protocol import TermFrequencies
 from app.retrieval.pipeline import Legs, Retrieval
 from app.types import Collection, Passage
@@ -46,7 +47,7 @@ def default(**settings: Any) -> Collection:
 
 
 def features_of(question: str, *passages: Passage, coverage: float = 1.0, legs: Legs | None = None) -> Features:
-    return features(question, read_passages(passages), coverage, legs or Legs())
+    return features(question, read_passages(passages), coverage, legs or Legs(), ())
 
 
 @pytest.mark.parametrize("collection", [default(), make_collection()], ids=["default", "another embedder"])
@@ -164,6 +165,18 @@ def test_sentences_are_compared_where_that_tells_something() -> None:
     chinese = "黑豹队的防守丢了多少分？"
     in_chinese = retrieval(chinese, passage(CHINESE))
     assert confidence(chinese, in_chinese, similarity=0.9) == confidence(chinese, in_chinese, similarity=0.1)
+
+
+def test_an_answer_outlives_its_embedder() -> None:
+    """Where sentences cannot be compared, words alone tell how sure it is."""
+
+    async def fail(query: str, texts: Sequence[str]) -> Sequence[float]:
+        raise EmbedderUnavailable
+
+    found = retrieval(QUESTION, passage(PANTHERS), passage(BRIDGE, number=2))
+    judgement = asyncio.run(judge(QUESTION, read_passages(found.passages), found, default(), fail))
+    assert judgement.fitted_for == "spaced, words alone"
+    assert judgement.confidence == confidence(QUESTION, found, make_collection())
 
 
 def test_an_explanation_adds_up() -> None:
