@@ -16,7 +16,7 @@ import numpy.typing as npt
 from app.config import DEFAULT_EMBEDDING_MODEL
 from app.cores import available_cores
 from app.embedding.protocol import Embedder, Vectors
-from app.embedding.traced import TracedEncoder, trace
+from app.embedding.traced import DOCUMENT_TOKENS, TracedEncoder, trace
 from app.errors import ConfigurationError
 from app.index.analysis import analyse
 
@@ -31,7 +31,6 @@ _QUERIES_PER_THREAD = 5
 # What 16 texts need still fits the cache: with 32 they took a fifth more of processor time each.
 _BATCH_ON_A_CPU, _BATCH_ON_A_GPU = 16, 32
 _KEPT_MULTIPLICATIONS = "128"
-_DOCUMENT_TOKENS = 8  # to a multiple of which passes of documents are filled up: an eighth of the sizes
 _COUNTED_AT_ONCE = 1024  # texts: the tokens of all 50 MB of a file would take 700 MB
 _MOST_PASSES = 4  # each keeps the activations of a batch, and a core more speeds each of them up too
 # SHA-256 of the weights, as published with sentence-transformers/all-MiniLM-L6-v2.
@@ -82,7 +81,7 @@ class SentenceTransformerEmbedder:
 
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
         threads, traced = self._document_threads, self._traced
-        return self._encode(texts, self._model.encode_document, _DOCUMENT_PROMPTS, threads, traced, _DOCUMENT_TOKENS)
+        return self._encode(texts, self._model.encode_document, _DOCUMENT_PROMPTS, threads, traced, DOCUMENT_TOKENS)
 
     def embed_queries(self, texts: Sequence[str]) -> Vectors:
         threads = min(available_cores(), self._threads_for_a_query + (len(texts) - 1) // _QUERIES_PER_THREAD)

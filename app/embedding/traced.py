@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 logger = logging.getLogger(__name__)
 
+DOCUMENT_TOKENS = 8  # to a multiple of which passes of documents are filled up: an eighth of the sizes
 # Of different lengths and numbers, so that nothing that depends on them is taken for a constant.
 _EXAMPLES = ("Who?", "Which of the two bridges was opened first, and who paid for it?", "水坝何时建成")
 _PROBES = (_EXAMPLES[1:2], (*_EXAMPLES, "a longer one, " * 12), _EXAMPLES[:1] * 9)
@@ -107,7 +108,7 @@ def trace(model: Any, *, packed: bool = False) -> TracedEncoder | None:
         traced = TracedEncoder(model, names, graph)
         for texts in _PROBES:
             expected = model.encode_query(list(texts), normalize_embeddings=True, show_progress_bar=False)
-            for multiple in (1, 8):
+            for multiple in (1, DOCUMENT_TOKENS):
                 found = traced.encode(
                     texts, prompt, batch_size=len(texts), threads=torch.get_num_threads(), multiple=multiple
                 )
